@@ -1,0 +1,81 @@
+#pragma once
+
+#include <stillbit/tensor.hpp>
+
+#include <filesystem>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+namespace stillbit {
+
+/// Names and tensors of a file, in its order.
+using NamedTensors = std::vector<std::pair<std::string, CompressedTensor>>;
+
+/// Writes tensors to a compressed safetensors file. The file appears whole or not at all: a crash at any moment leaves the
+/// old file or the new one. Throws kIo when it cannot be written.
+void save(const std::filesystem::path& path, const NamedTensors& tensors,
+          const std::map<std::string, std::string>& metadata = {}, unsigned num_threads = 0);
+
+struct LoadOptions {
+  /// Map the file and read pages when they are touched: gathering ten rows of a 100 GB file reads a few pages. The
+  /// tensors are then read-only, the file must not change while they live, and only `verify` looks at checksums.
+  /// Otherwise the file is copied into memory, its checksums are checked, and slotted tensors can be updated.
+  bool mmap = true;
+};
+
+/// Opens a compressed file. Throws kIo, or kCorrupt when the file breaks the format.
+[[nodiscard]] NamedTensors load(const std::filesystem::path& path, const LoadOptions& options = {});
+
+/// What is in a file: compressed, or an ordinary .npy, .safetensors or .safetensors.index.json.
+struct FileInfo {
+  std::vector<TensorInfo> tensors;
+  std::uint64_t raw_bytes = 0;
+  std::uint64_t stored_bytes = 0;  ///< of the tensors; what tied tensors share is counted once
+  std::uint64_t file_bytes = 0;    ///< of the file or files on disk
+
+  [[nodiscard]] double ratio() const noexcept {
+    return stored_bytes == 0 ? 1.0 : static_cast<double>(raw_bytes) / static_cast<double>(stored_bytes);
+  }
+};
+
+[[nodiscard]] FileInfo inspect_file(const std::filesystem::path& path);
+
+struct CompressFileOptions {
+  /// For each tensor. Files are packed unless asked otherwise.
+  CompressOptions tensor = [] {
+    CompressOptions options;
+    options.packing = Packing::kPacked;
+    return options;
+  }();
+
+  /// Reads the elements as this dtype of the same width: u16 that holds bf16, u8 that holds fp8.
+  std::optional<DType> as;
+};
+
+/// Compresses a .npy, .safetensors or .safetensors.index.json file into one .safetensors file, in memory that does not
+/// grow with the file. Every tensor gets its own codec; equal tensors are stored once. The bytes reported to
+/// `options.tensor.progress` add up to at most three times `total_bytes`. The error names the file and the tensor.
+FileInfo compress_file(const std::filesystem::path& input, const std::filesystem::path& output,
+                       const CompressFileOptions& options = {});
+
+/// Bytes of all tensors in a file, for progress bars.
+[[nodiscard]] std::uint64_t total_bytes(const std::filesystem::path& path);
+
+struct DecompressFileOptions {
+  unsigned num_threads = 0;
+  Progress progress;  ///< adds up to `total_bytes`
+};
+
+/// Expands a compressed file into .safetensors, or .npy when it holds one tensor. Checks every checksum on the way, and
+/// leaves no output when one differs. Types that .npy lacks (bf16, fp8) become unsigned integers there.
+void decompress_file(const std::filesystem::path& input, const std::filesystem::path& output,
+                     const DecompressFileOptions& options = {});
+
+/// Checks every checksum of a compressed file. With `original`, also that names, shapes, dtypes and all bits are those of
+/// that file. Throws kCorrupt or kMismatch naming the tensor and, where there is one, the first different element.
+void verify_file(const std::filesystem::path& path, const std::optional<std::filesystem::path>& original = {},
+                 const DecompressFileOptions& options = {});
+
+}  // namespace stillbit

@@ -1,0 +1,51 @@
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string_view>
+
+namespace stillbit {
+
+/// How a row's bits are coded. The numbers are those of the format.
+enum class Codec : std::uint8_t {
+  kRaw = 0,  ///< as it is
+  kIbp = 1,  ///< invariant bit packing (src/codecs/ibp/spec.md)
+};
+
+/// How rows lie in memory and in a file. The numbers are those of the format.
+enum class Packing : std::uint8_t {
+  kPacked = 0,   ///< back to back, with a row index: smallest; read-only
+  kSlotted = 1,  ///< a slot of fixed stride for each row, found by a multiplication; rows can be updated and appended
+};
+
+[[nodiscard]] std::string_view name(Codec codec) noexcept;
+[[nodiscard]] std::string_view name(Packing packing) noexcept;
+[[nodiscard]] std::optional<Codec> codec_from_name(std::string_view name) noexcept;
+[[nodiscard]] std::optional<Packing> packing_from_name(std::string_view name) noexcept;
+
+/// Called with the number of bytes of raw tensor data that are newly done, from any thread and from several at once.
+using Progress = std::function<void(std::uint64_t num_bytes)>;
+
+struct CompressOptions {
+  /// The codec to use; without one, whichever gives the smallest payload. A tensor that a codec does not make smaller
+  /// is stored raw whatever was asked for.
+  std::optional<Codec> codec;
+
+  Packing packing = Packing::kSlotted;
+
+  /// How many of the last dimensions make a row, the unit of random access.
+  unsigned row_dims = 1;
+
+  /// Threads to use; 0 for all processors of the process.
+  unsigned num_threads = 0;
+
+  /// Codecs are priced on a sample of at most this many bytes (one row at least), taken in runs of rows spread over the
+  /// tensor. Which bits are invariant is counted over all rows. Whatever the sample, the result is lossless; a smaller one
+  /// may compress less.
+  std::uint64_t max_sample_bytes = std::uint64_t{4} << 20;
+
+  Progress progress;
+};
+
+}  // namespace stillbit

@@ -1,0 +1,9 @@
+#pragma once
+
+/// Stillbit: lossless compression of ML tensors, row by row.
+
+#include <stillbit/dtype.hpp>
+#include <stillbit/error.hpp>
+#include <stillbit/file.hpp>
+#include <stillbit/options.hpp>
+#include <stillbit/tensor.hpp>

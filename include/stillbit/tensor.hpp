@@ -1,0 +1,107 @@
+#pragma once
+
+#include <stillbit/dtype.hpp>
+#include <stillbit/options.hpp>
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+namespace stillbit {
+
+/// A dense tensor in C order, somewhere in memory; not owned.
+struct TensorView {
+  const void* data = nullptr;
+  DType dtype = DType::kU8;
+  std::vector<std::uint64_t> shape;  ///< outermost dimension first; empty for a scalar
+};
+
+/// What is known of a tensor without decompressing it.
+struct TensorInfo {
+  std::string name;
+  DType dtype = DType::kU8;
+  std::vector<std::uint64_t> shape;
+  std::optional<Codec> codec;  ///< none in an ordinary, uncompressed file
+  std::optional<Packing> packing;
+  std::uint64_t raw_bytes = 0;       ///< of the tensor itself
+  std::uint64_t stored_bytes = 0;    ///< of all that is stored for it
+  std::uint64_t metadata_bytes = 0;  ///< of stored_bytes, what is not rows: header, masks, row index, alignment
+  double transfer_ratio = 1;         ///< see CompressedTensor::transfer_ratio
+
+  [[nodiscard]] double ratio() const noexcept {
+    return stored_bytes == 0 ? 1.0 : static_cast<double>(raw_bytes) / static_cast<double>(stored_bytes);
+  }
+};
+
+/// A tensor kept losslessly compressed, row by row.
+///
+/// Made by `compress` or by `load`. Reading is safe from many threads at once; `update`, `append` and `compact` need the
+/// tensor for themselves. Every function throws `stillbit::Error`; after an exception the tensor is as it was before.
+class CompressedTensor {
+ public:
+  CompressedTensor(CompressedTensor&&) noexcept;
+  CompressedTensor& operator=(CompressedTensor&&) noexcept;
+  ~CompressedTensor();
+
+  [[nodiscard]] DType dtype() const noexcept;
+  [[nodiscard]] const std::vector<std::uint64_t>& shape() const noexcept;
+
+  /// Rows, the unit of random access: the product of all dimensions but the last `row_dims`.
+  [[nodiscard]] std::uint64_t num_rows() const noexcept;
+  [[nodiscard]] std::uint64_t row_bytes() const noexcept;
+
+  [[nodiscard]] Codec codec() const noexcept;
+  [[nodiscard]] Packing packing() const noexcept;
+
+  [[nodiscard]] std::uint64_t raw_bytes() const noexcept;
+  /// Everything that is stored for the tensor, as in a file: header, masks, index, rows, padding.
+  [[nodiscard]] std::uint64_t stored_bytes() const noexcept;
+  [[nodiscard]] std::uint64_t metadata_bytes() const noexcept;
+
+  /// raw_bytes / stored_bytes: how much smaller it is.
+  [[nodiscard]] double ratio() const noexcept;
+
+  /// 32-byte memory sectors that reading a raw row touches, over those that reading it compressed touches: how many fewer
+  /// bytes cross a bus in a gather. The mean over all rows, or over 65,536 of them spread over a larger tensor.
+  [[nodiscard]] double transfer_ratio() const;
+
+  /// All of it in one, without a name.
+  [[nodiscard]] TensorInfo info() const;
+
+  /// Expands the whole tensor into `out`, which has exactly raw_bytes() bytes. `num_threads` 0 is all processors.
+  void decompress(std::span<std::byte> out, unsigned num_threads = 0) const;
+
+  /// Expands rows index[0], index[1] … into `out`, back to back: index.size() × row_bytes() bytes.
+  /// Throws kOutOfRange, and writes nothing, when an index is negative or not below num_rows().
+  void gather(std::span<const std::int64_t> index, std::span<std::byte> out, unsigned num_threads = 0) const;
+  void gather(std::span<const std::int32_t> index, std::span<std::byte> out, unsigned num_threads = 0) const;
+
+  /// Replaces rows index[0], index[1] … by rows that lie back to back; of a row named twice the last is kept. Slotted
+  /// tensors in memory only. The plan stays as it is: rows unlike those it was made for take more space.
+  void update(std::span<const std::int64_t> index, std::span<const std::byte> rows);
+  void update(std::span<const std::int32_t> index, std::span<const std::byte> rows);
+
+  /// Adds rows at the end; the first dimension grows. Slotted tensors in memory only.
+  void append(std::span<const std::byte> rows);
+
+  /// Frees what rewritten rows left behind in the overflow area. `update` does so itself when half of it is unused.
+  void compact();
+
+  /// Checks the checksums: of what is stored (when it came from a file), and of what it expands to.
+  /// Throws kCorrupt when they differ.
+  void verify(unsigned num_threads = 0) const;
+
+  struct Impl;
+  explicit CompressedTensor(std::unique_ptr<Impl> impl) noexcept;
+  [[nodiscard]] const Impl& impl() const noexcept { return *impl_; }
+
+ private:
+  std::unique_ptr<Impl> impl_;
+};
+
+/// Compresses a tensor in memory. What does not become smaller is stored raw, with codec() == Codec::kRaw.
+[[nodiscard]] CompressedTensor compress(const TensorView& tensor, const CompressOptions& options = {});
+
+}  // namespace stillbit

@@ -1,0 +1,207 @@
+// Whole files, tensor by tensor and piece by piece: never a whole tensor in memory.
+
+#include <stillbit/file.hpp>
+
+#include "api/compressed_tensor.hpp"
+#include "api/encoder.hpp"
+#include "api/file_writer.hpp"
+#include "api/tensor_file.hpp"
+#include "cpu/parallel.hpp"
+#include "format/npy.hpp"
+#include "format/safetensors.hpp"
+#include "io/atomic_file.hpp"
+
+#include <algorithm>
+#include <unordered_map>
+
+namespace stillbit {
+namespace {
+
+/// The first tensor that is equal to one, so that equal tensors are stored once. Equal checksums are not enough.
+class TiedTensors {
+ public:
+  /// The number of an earlier tensor with the same dtype, shape and bytes; else `i`, from now on an earlier one.
+  std::size_t find_or_add(std::size_t i, const Encoder& encoder) {
+    const Source& source = encoder.source();
+    auto [begin, end] = seen_.equal_range(encoder.header().data_checksum);
+    for (; begin != end; ++begin) {
+      const Source& other = begin->second.second;
+      if (source.dtype == other.dtype && source.shape == other.shape &&
+          std::equal(source.data.begin(), source.data.end(), other.data.begin(), other.data.end())) {
+        return begin->second.first;
+      }
+    }
+    seen_.emplace(encoder.header().data_checksum, std::pair(i, source));
+    return i;
+  }
+
+ private:
+  std::unordered_multimap<std::uint64_t, std::pair<std::size_t, Source>> seen_;
+};
+
+Result<Source> reinterpreted(Source source, std::optional<DType> as) {
+  if (!as) return source;
+  if (num_bytes(*as) != num_bytes(source.dtype)) {
+    return invalid(std::string(name(source.dtype)) + " cannot be read as " + std::string(name(*as)) + ": the widths differ");
+  }
+  source.dtype = *as;
+  return source;
+}
+
+/// Checks both checksums of a stored tensor and hands its pieces on.
+Result<void> expand_checked(const TensorFile::StoredTensor& stored, const DecompressFileOptions& options,
+                            const Decoder::Consume& consume) {
+  const CompressedTensor::Impl& impl = stored.tensor->impl();
+  STILLBIT_CHECK(check_payload(stored.payload, impl.header.payload_checksum, options.num_threads));
+  return with_decoder(impl, [&](const Decoder& decoder) {
+    return decoder.expand_verified(options.num_threads, [&](std::uint64_t offset, Bytes piece) -> Result<void> {
+      STILLBIT_CHECK(consume(offset, piece));
+      if (options.progress) options.progress(piece.size());
+      return {};
+    });
+  });
+}
+
+/// Where everything goes in an uncompressed file.
+struct RawLayout {
+  std::string header;
+  std::vector<std::uint64_t> offsets;  ///< of each tensor in the file
+  std::uint64_t file_bytes = 0;
+};
+
+Result<RawLayout> raw_layout(const TensorFile& file, const std::filesystem::path& output) {
+  RawLayout layout;
+  if (output.extension() == ".npy") {
+    if (file.stored.size() != 1) {
+      return invalid("a .npy file holds one tensor, this file has " + std::to_string(file.stored.size()) +
+                     ": decompress to .safetensors");
+    }
+    const CompressedTensor& tensor = *file.stored[0].tensor;
+    layout.header = format::serialize_npy(tensor.dtype(), tensor.shape());
+    layout.offsets = {layout.header.size()};
+    layout.file_bytes = layout.header.size() + tensor.raw_bytes();
+    return layout;
+  }
+  if (output.extension() != ".safetensors") return invalid("the output must be a .npy or .safetensors file");
+  format::SafetensorsHeader header;
+  header.metadata = file.metadata;
+  std::uint64_t end = 0;
+  for (const TensorFile::StoredTensor& stored : file.stored) {
+    const CompressedTensor& tensor = *stored.tensor;
+    header.entries.push_back({stored.name, std::string(name(tensor.dtype())), tensor.shape(), end, end + tensor.raw_bytes()});
+    layout.offsets.push_back(end);
+    end += tensor.raw_bytes();
+  }
+  STILLBIT_TRY(layout.header, format::serialize_safetensors(header, 8));
+  for (std::uint64_t& offset : layout.offsets) offset += layout.header.size();
+  layout.file_bytes = layout.header.size() + end;
+  return layout;
+}
+
+/// The raw tensor that a stored one is to be held against. Between two files of one tensor names do not matter: a .npy
+/// file has none.
+Result<const Source*> original_of(const TensorFile::StoredTensor& stored, const TensorFile& file, const TensorFile& original) {
+  if (file.stored.size() == 1 && original.raw.size() == 1) return &original.raw[0].source;
+  for (const auto& [name, source] : original.raw) {
+    if (name == stored.name) return &source;
+  }
+  return Fault{ErrorCode::kMismatch, "is not in " + original.path.string()};
+}
+
+Result<void> check_type(const CompressedTensor& tensor, const Source& original) {
+  // A .npy file holds bf16 and fp8 as unsigned integers.
+  const bool same_dtype = tensor.dtype() == original.dtype || format::npy_dtype(tensor.dtype()) == original.dtype;
+  if (same_dtype && tensor.shape() == original.shape) return {};
+  return Fault{ErrorCode::kMismatch, "is " + std::string(name(tensor.dtype())) + " " + to_string(tensor.shape()) +
+                                         ", the original is " + std::string(name(original.dtype)) + " " + to_string(original.shape)};
+}
+
+Result<void> check_equal(std::uint64_t offset, Bytes piece, const Source& original) {
+  const Bytes expected = original.data.subspan(offset, piece.size());
+  const auto [at, other] = std::mismatch(piece.begin(), piece.end(), expected.begin());
+  if (at != piece.end()) {
+    const std::uint64_t byte = offset + static_cast<std::uint64_t>(at - piece.begin());
+    return Fault{ErrorCode::kMismatch, "differs from the original in element " + std::to_string(byte / num_bytes(original.dtype))};
+  }
+  return {};
+}
+
+}  // namespace
+
+FileInfo compress_file(const std::filesystem::path& input, const std::filesystem::path& output, const CompressFileOptions& options) {
+  const TensorFile file = unwrap(open_tensor_file(input));
+  if (file.is_compressed) throw Error(ErrorCode::kInvalidArgument, input.string() + ": is compressed already");
+  const unsigned num_threads = cpu::resolve_threads(options.tensor.num_threads);
+
+  std::vector<Encoder> encoders;
+  std::vector<FileWriter::Tensor> tensors;
+  std::vector<std::size_t> first_equal;
+  TiedTensors tied;
+  for (const auto& [name, raw_source] : file.raw) {
+    const auto prepare = [&]() -> Result<void> {
+      STILLBIT_TRY(const Source source, reinterpreted(raw_source, options.as));
+      CompressOptions tensor_options = options.tensor;
+      tensor_options.row_dims = static_cast<unsigned>(std::min<std::size_t>(tensor_options.row_dims, source.shape.size()));
+      STILLBIT_TRY(Encoder encoder, Encoder::prepare(source, tensor_options));
+      const std::size_t first = tied.find_or_add(encoders.size(), encoder);
+      first_equal.push_back(first);
+      tensors.push_back({name, first == encoders.size() ? FileWriter::payload_name(name) : tensors[first].payload, encoder.header()});
+      encoders.push_back(std::move(encoder));
+      return {};
+    };
+    unwrap_in(input, name, prepare());
+  }
+
+  FileWriter writer = unwrap(FileWriter::create(output, tensors, file.metadata));
+  for (std::size_t i = 0; i < encoders.size(); ++i) {
+    if (first_equal[i] != i) continue;
+    unwrap_in(output, tensors[i].name, writer.write(i, num_threads, [&](SectionSink& sink) { return encoders[i].write(sink); }));
+  }
+  unwrap(writer.commit());
+  return inspect_file(output);
+}
+
+void decompress_file(const std::filesystem::path& input, const std::filesystem::path& output, const DecompressFileOptions& options) {
+  const TensorFile file = unwrap(open_tensor_file(input));
+  require_compressed(file);
+  const RawLayout layout = unwrap(raw_layout(file, output));
+  io::AtomicFile writer = unwrap(io::AtomicFile::create(output));
+  unwrap(writer.set_size(layout.file_bytes));
+  unwrap(writer.write(0, std::as_bytes(std::span(layout.header))));
+  for (std::size_t i = 0; i < file.stored.size(); ++i) {
+    unwrap_in(input, file.stored[i].name, expand_checked(file.stored[i], options, [&](std::uint64_t offset, Bytes piece) {
+      return writer.write(layout.offsets[i] + offset, piece);
+    }));
+  }
+  unwrap(writer.commit());
+}
+
+void verify_file(const std::filesystem::path& path, const std::optional<std::filesystem::path>& original_path,
+                 const DecompressFileOptions& options) {
+  const TensorFile file = unwrap(open_tensor_file(path));
+  require_compressed(file);
+  std::optional<TensorFile> original;
+  if (original_path) {
+    original = unwrap(open_tensor_file(*original_path));
+    if (original->is_compressed) throw Error(ErrorCode::kInvalidArgument, original_path->string() + ": the original is compressed, too");
+    if (original->raw.size() != file.stored.size()) {
+      throw Error(ErrorCode::kMismatch, path.string() + ": has " + std::to_string(file.stored.size()) + " tensors, the original " +
+                                            std::to_string(original->raw.size()));
+    }
+  }
+  for (const TensorFile::StoredTensor& stored : file.stored) {
+    const auto check = [&]() -> Result<void> {
+      const Source* source = nullptr;
+      if (original) {
+        STILLBIT_TRY(source, original_of(stored, file, *original));
+        STILLBIT_CHECK(check_type(*stored.tensor, *source));
+      }
+      return expand_checked(stored, options, [&](std::uint64_t offset, Bytes piece) {
+        return source == nullptr ? Result<void>() : check_equal(offset, piece, *source);
+      });
+    };
+    unwrap_in(path, stored.name, check());
+  }
+}
+
+}  // namespace stillbit

@@ -1,0 +1,325 @@
+#include "api/encoder.hpp"
+
+#include "api/registry.hpp"
+#include "codecs/raw/raw.hpp"
+#include "core/bits.hpp"
+#include "core/checked.hpp"
+#include "core/checksum.hpp"
+#include "cpu/parallel.hpp"
+#include "io/mapped_file.hpp"
+#include "packings/slot.hpp"
+#include "planner/choose.hpp"
+
+#include <algorithm>
+#include <atomic>
+#include <bit>
+#include <optional>
+
+namespace stillbit {
+namespace {
+
+using format::kIndexBlockTiles;
+using format::Section;
+
+/// Raw bytes of a chunk: enough to outweigh handing it out, few enough to stay in the caches between two steps.
+constexpr std::uint64_t kChunkBytes = std::uint64_t{512} << 10;
+
+/// Encoded rows are handed to the sink in pieces of about this size.
+constexpr std::uint64_t kFlushBytes = std::uint64_t{128} << 10;
+
+/// Raw bytes of one task of the first pass, in checksum pieces.
+constexpr std::uint64_t kScanBytes = 8 * kChecksumPieceBytes;
+
+/// Longer rows are counted word by word, not column by column: the counts take 64 bytes for each byte of a row.
+constexpr std::uint64_t kMaxCountedRowBytes = 65536;
+
+/// Rows shorter than this are encoded in tiles of about this size, where they are packed. At 512 bytes the half byte that
+/// ends a tile on average and its bits in the index cost less than 0.5 %.
+constexpr std::uint64_t kTileBytes = 512;
+
+Fault source_changed() { return {ErrorCode::kIo, "the tensor changed while it was compressed"}; }
+
+/// What statistics count as a row. Where it is not a row, rows are made of whole ones of it.
+std::uint64_t counted_bytes(const RowGeometry& geometry, unsigned element_bytes) {
+  if (geometry.row_bytes <= kMaxCountedRowBytes) return geometry.row_bytes;
+  return geometry.row_bytes % 8 == 0 ? 8 : element_bytes;
+}
+
+std::uint64_t choose_tile_rows(const RowGeometry& geometry, Packing packing) {
+  if (packing == Packing::kSlotted || geometry.row_bytes >= kTileBytes) return 1;
+  return std::clamp<std::uint64_t>(ceil_div(kTileBytes, geometry.row_bytes), 1, geometry.num_rows);
+}
+
+}  // namespace
+
+Encoder::Encoder(const Source& source, const CompressOptions& options)
+    : source_(source), options_(options), num_threads_(cpu::resolve_threads(options.num_threads)) {}
+
+void Encoder::done(std::uint64_t offset, std::uint64_t num_bytes) const {
+  if (source_.is_mapped) io::release_pages(source_.data.subspan(offset, num_bytes));
+  if (options_.progress) options_.progress(num_bytes);
+}
+
+Result<Encoder> Encoder::prepare(const Source& source, const CompressOptions& options) {
+  Encoder encoder(source, options);
+  if (options.row_dims > source.shape.size() && !source.shape.empty()) {
+    return invalid("row_dims " + std::to_string(options.row_dims) + " is above the rank of shape " + to_string(source.shape));
+  }
+  format::PayloadHeader& header = encoder.header_;
+  header.dtype = source.dtype;
+  header.shape = source.shape;
+  header.packing = options.packing;
+  header.row_dims = static_cast<std::uint8_t>(std::min<std::size_t>(options.row_dims, source.shape.size()));
+  STILLBIT_TRY(header.geometry, row_geometry(header.dtype, header.shape, header.row_dims));
+  if (header.geometry.num_bytes() != source.data.size()) {
+    return invalid("shape " + to_string(header.shape) + " takes " + std::to_string(header.geometry.num_bytes()) +
+                   " bytes, the data has " + std::to_string(source.data.size()));
+  }
+
+  const bool is_empty = header.geometry.num_bytes() == 0;
+  const bool wants_raw = options.codec == Codec::kRaw || is_empty;
+  std::optional<BitStatistics> statistics;
+  if (!wants_raw) statistics.emplace(counted_bytes(header.geometry, num_bytes(header.dtype)));
+  STILLBIT_CHECK(encoder.scan(statistics ? &*statistics : nullptr));
+  encoder.store_raw();
+  if (wants_raw) return encoder;
+
+  std::vector<PlanCodec> codecs;
+  for (const CodecEntry& entry : all_codecs()) {
+    const bool wanted = !options.codec || *options.codec == entry.codec;
+    if (wanted && entry.codec != Codec::kRaw) codecs.push_back(entry.plan);
+  }
+  if (codecs.empty()) return invalid("codec number " + std::to_string(static_cast<unsigned>(*options.codec)) + " is unknown");
+
+  const format::PayloadHeader raw_header = header;
+  std::vector<std::byte> copied;
+  header.tile_rows = choose_tile_rows(header.geometry, options.packing);
+  encoder.fill_last_tile();
+  const RowGeometry tiles = header.tiles();
+  const Bytes whole_tiles = source.data.first(source.data.size() / tiles.row_bytes * tiles.row_bytes);
+  const Bytes sample = planner::take_sample(whole_tiles, tiles.row_bytes, options.max_sample_bytes, copied);
+  encoder.codec_ = planner::choose({tiles, num_bytes(header.dtype), *statistics, sample}, codecs);
+  if (encoder.codec_) {
+    header.codec = encoder.codec_->codec();
+    header.plan_bytes = encoder.codec_->plan().size();
+    if (options.packing == Packing::kSlotted) {
+      auto sizes = planner::sampled_sizes(*encoder.codec_, sample, tiles.row_bytes);
+      header.row_unit = packing::choose_stride(sizes, tiles.row_bytes);
+    }
+    STILLBIT_CHECK(encoder.measure());
+  }
+  if (!encoder.codec_ || layout_of(header).payload_bytes >= layout_of(raw_header).payload_bytes) {
+    header = raw_header;
+    encoder.store_raw();
+  }
+  return encoder;
+}
+
+Result<void> Encoder::scan(BitStatistics* statistics) {
+  const Bytes data = source_.data;
+  const std::uint64_t num_tasks = ceil_div(data.size(), kScanBytes);
+  std::vector<std::uint64_t> digests(ceil_div(data.size(), kChecksumPieceBytes));
+  std::vector<std::optional<BitStatistics>> counts(num_threads_);
+  STILLBIT_CHECK(cpu::parallel_for(num_tasks, num_threads_, [&](std::uint64_t task, unsigned worker) -> Result<void> {
+    const std::uint64_t begin = task * kScanBytes;
+    const std::uint64_t end = std::min<std::uint64_t>(begin + kScanBytes, data.size());
+    for (std::uint64_t offset = begin; offset < end; offset += kChecksumPieceBytes) {
+      digests[offset / kChecksumPieceBytes] = digest(data.subspan(offset, std::min(kChecksumPieceBytes, end - offset)));
+    }
+    if (statistics != nullptr) {
+      // Counted rows do not end where tasks do: a task counts those that start in it.
+      const std::uint64_t unit = statistics->row_bytes();
+      const std::uint64_t first = ceil_div(begin, unit) * unit;
+      const std::uint64_t last = ceil_div(end, unit) * unit;
+      if (!counts[worker]) counts[worker].emplace(unit);
+      if (first < last) counts[worker]->add(data.subspan(first, last - first));
+    }
+    done(begin, end - begin);
+    return {};
+  }));
+  for (const auto& count : counts) {
+    if (count) statistics->merge(*count);
+  }
+  header_.data_checksum = checksum_of_digests(digests);
+  return {};
+}
+
+void Encoder::store_raw() {
+  const RowGeometry& geometry = header_.geometry;
+  codec_ = raw::make(geometry.row_bytes);
+  header_.codec = Codec::kRaw;
+  header_.tile_rows = 1;
+  header_.row_unit = geometry.row_bytes;
+  header_.rows_bytes = geometry.num_bytes();
+}
+
+Result<void> Encoder::for_each_chunk(
+    const std::function<Result<void>(std::uint64_t, std::uint64_t, std::uint64_t)>& body) const {
+  const RowGeometry tiles = header_.tiles();
+  return cpu::parallel_for(ceil_div(tiles.num_rows, tiles_per_chunk_), num_threads_, [&](std::uint64_t chunk, unsigned) -> Result<void> {
+    const std::uint64_t first = chunk * tiles_per_chunk_;
+    const std::uint64_t end = std::min(first + tiles_per_chunk_, tiles.num_rows);
+    STILLBIT_CHECK(body(chunk, first, end));
+    const std::uint64_t begin = first * tiles.row_bytes;
+    done(begin, std::min<std::uint64_t>(end * tiles.row_bytes, source_.data.size()) - begin);
+    return {};
+  });
+}
+
+void Encoder::fill_last_tile() {
+  const RowGeometry tiles = header_.tiles();
+  const Bytes data = source_.data;
+  const std::uint64_t missing = tiles.num_bytes() - data.size();
+  if (missing == 0) return;
+  const Bytes last = data.last(tiles.row_bytes - missing);
+  last_tile_.assign(last.begin(), last.end());
+  const Bytes last_row = data.last(header_.geometry.row_bytes);
+  while (last_tile_.size() < tiles.row_bytes) last_tile_.insert(last_tile_.end(), last_row.begin(), last_row.end());
+}
+
+const std::byte* Encoder::tile(std::uint64_t i) const noexcept {
+  const std::uint64_t tile_bytes = header_.tile_rows * header_.geometry.row_bytes;
+  return (i + 1) * tile_bytes > source_.data.size() ? last_tile_.data() : source_.data.data() + i * tile_bytes;
+}
+
+Result<void> Encoder::measure() {
+  const RowGeometry geometry = header_.tiles();
+  const bool is_packed = header_.packing == Packing::kPacked;
+  const std::uint64_t minimum = codec_->minimum_row_bytes();
+  tiles_per_chunk_ = align_up(std::max<std::uint64_t>(1, kChunkBytes / geometry.row_bytes), kIndexBlockTiles);
+  chunks_.assign(ceil_div(geometry.num_rows, tiles_per_chunk_) + 1, {});
+  std::atomic<std::uint64_t> largest_delta{0};
+
+  if (!is_packed && header_.row_unit == geometry.row_bytes) {
+    // Slots of whole rows are best: that is storing raw. Say so by a size that loses against it.
+    header_.rows_bytes = geometry.num_bytes();
+    return {};
+  }
+  STILLBIT_CHECK(for_each_chunk([&](std::uint64_t chunk, std::uint64_t first, std::uint64_t end) -> Result<void> {
+    Chunk total;
+    std::uint64_t largest = 0;
+    for (std::uint64_t block = first; block < end; block += kIndexBlockTiles) {
+      std::uint32_t sizes[kIndexBlockTiles];
+      const std::uint64_t count = std::min(kIndexBlockTiles, end - block);
+      // The last tile may lie elsewhere.
+      codec_->measure(tile(block), count - 1, sizes);
+      codec_->measure(tile(block + count - 1), 1, sizes + count - 1);
+      std::uint64_t delta = 0;
+      for (std::uint64_t i = 0; i < count; ++i) {
+        largest = std::max(largest, delta);
+        delta += sizes[i] - minimum;
+        if (!is_packed) total.overflow_offset += packing::tail_bytes_for(sizes[i], header_.row_unit);
+      }
+      total.rows_offset += delta + count * minimum;
+    }
+    chunks_[chunk + 1] = total;
+    for (auto seen = largest_delta.load(); seen < largest && !largest_delta.compare_exchange_weak(seen, largest);) {
+    }
+    return {};
+  }));
+  for (std::size_t i = 1; i < chunks_.size(); ++i) {
+    chunks_[i].rows_offset += chunks_[i - 1].rows_offset;
+    chunks_[i].overflow_offset += chunks_[i - 1].overflow_offset;
+  }
+
+  if (is_packed) {
+    header_.row_unit = minimum;
+    header_.rows_bytes = chunks_.back().rows_offset;
+    const bool all_equal = header_.rows_bytes == geometry.num_rows * minimum;
+    header_.index_bits = all_equal ? 0 : static_cast<std::uint8_t>(std::bit_width(largest_delta.load() | 1));
+    header_.index_bytes = format::index_bytes_for(geometry.num_rows, header_.index_bits);
+  } else {
+    header_.rows_bytes = geometry.num_rows * header_.row_unit;
+    header_.overflow_bytes = chunks_.back().overflow_offset;
+  }
+  return {};
+}
+
+Result<void> Encoder::write(SectionSink& sink) const {
+  if (header_.codec == Codec::kRaw) return write_raw(sink);
+  STILLBIT_CHECK(sink.write(Section::kPlan, 0, codec_->plan()));
+  return for_each_chunk([&](std::uint64_t chunk, std::uint64_t first, std::uint64_t end) {
+    return header_.packing == Packing::kPacked ? write_packed(sink, chunk, first, end) : write_slotted(sink, chunk, first, end);
+  });
+}
+
+Result<void> Encoder::write_raw(SectionSink& sink) const {
+  const std::uint64_t size = source_.data.size();
+  return cpu::parallel_for(ceil_div(size, kChunkBytes), num_threads_, [&](std::uint64_t task, unsigned) -> Result<void> {
+    const std::uint64_t offset = task * kChunkBytes;
+    const std::uint64_t count = std::min(kChunkBytes, size - offset);
+    STILLBIT_CHECK(sink.write(Section::kRows, offset, source_.data.subspan(offset, count)));
+    done(offset, count);
+    return {};
+  });
+}
+
+Result<void> Encoder::write_packed(SectionSink& sink, std::uint64_t chunk, std::uint64_t first, std::uint64_t end) const {
+  const std::uint64_t tile_bytes = header_.tiles().row_bytes;
+  const std::uint64_t entry_bytes = format::index_entry_bytes(header_.index_bits);
+  std::vector<std::byte> index;
+  if (header_.index_bits > 0) index.resize(ceil_div(end - first, kIndexBlockTiles) * entry_bytes);
+  std::vector<std::byte> encoded(kFlushBytes + tile_bytes + RowCodec::kSlack);
+  std::uint64_t filled = 0;
+  std::uint64_t written = chunks_[chunk].rows_offset;
+  std::uint64_t block_start = written;
+
+  const auto flush = [&]() -> Result<void> {
+    if (written + filled > chunks_[chunk + 1].rows_offset) return source_changed();
+    STILLBIT_CHECK(sink.write(Section::kRows, written, Bytes(encoded).first(filled)));
+    written += filled;
+    filled = 0;
+    return {};
+  };
+  for (std::uint64_t row = first; row < end; ++row) {
+    if (!index.empty()) {
+      const std::uint64_t start = written + filled;
+      std::byte* entry = index.data() + (row - first) / kIndexBlockTiles * entry_bytes;
+      const std::uint64_t within = row % kIndexBlockTiles;
+      if (within == 0) store(entry, block_start = start);
+      const std::uint64_t delta = start - block_start - within * header_.row_unit;
+      if (delta >> header_.index_bits != 0) return source_changed();
+      store_bits(entry + 8, within * header_.index_bits, header_.index_bits, delta);
+    }
+    filled += codec_->encode(tile(row), encoded.data() + filled);
+    if (filled >= kFlushBytes) STILLBIT_CHECK(flush());
+  }
+  STILLBIT_CHECK(flush());
+  if (written != chunks_[chunk + 1].rows_offset) return source_changed();
+  return sink.write(Section::kIndex, first / kIndexBlockTiles * entry_bytes, index);
+}
+
+Result<void> Encoder::write_slotted(SectionSink& sink, std::uint64_t chunk, std::uint64_t first, std::uint64_t end) const {
+  const std::uint64_t row_bytes = header_.geometry.row_bytes;
+  const std::uint64_t stride = header_.row_unit;
+  const std::uint64_t rows_per_flush = std::max<std::uint64_t>(1, kFlushBytes / stride);
+  std::vector<std::byte> encoded(row_bytes + RowCodec::kSlack);
+  std::vector<std::byte> slots(rows_per_flush * stride);
+  std::vector<std::byte> tails;
+  std::uint64_t written = chunks_[chunk].overflow_offset;
+  std::uint64_t num_slots = 0;
+
+  const auto flush = [&](std::uint64_t next_row) -> Result<void> {
+    if (written + tails.size() > chunks_[chunk + 1].overflow_offset) return source_changed();
+    STILLBIT_CHECK(sink.write(Section::kRows, (next_row - num_slots) * stride, Bytes(slots).first(num_slots * stride)));
+    STILLBIT_CHECK(sink.write(Section::kOverflow, written, tails));
+    written += tails.size();
+    tails.clear();
+    num_slots = 0;
+    return {};
+  };
+  for (std::uint64_t row = first; row < end; ++row) {
+    const std::uint64_t size = codec_->encode(tile(row), encoded.data());
+    packing::fill_slot(slots.data() + num_slots++ * stride, stride, Bytes(encoded).first(size), size == row_bytes,
+                       written + tails.size());
+    if (const std::uint64_t tail_bytes = packing::tail_bytes_for(size, stride); tail_bytes > 0) {
+      const auto tail = Bytes(encoded).first(size).last(tail_bytes);
+      tails.insert(tails.end(), tail.begin(), tail.end());
+    }
+    if (num_slots == rows_per_flush || tails.size() >= kFlushBytes) STILLBIT_CHECK(flush(row + 1));
+  }
+  STILLBIT_CHECK(flush(end));
+  return written == chunks_[chunk + 1].overflow_offset ? Result<void>() : source_changed();
+}
+
+}  // namespace stillbit

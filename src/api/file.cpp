@@ -1,0 +1,85 @@
+#include <stillbit/file.hpp>
+
+#include "api/compressed_tensor.hpp"
+#include "api/file_writer.hpp"
+#include "api/tensor_file.hpp"
+#include "cpu/parallel.hpp"
+
+#include <unordered_set>
+
+namespace stillbit {
+namespace {
+
+TensorInfo info_of(const TensorFile::StoredTensor& stored) {
+  TensorInfo info = stored.tensor->info();
+  info.name = stored.name;
+  return info;
+}
+
+FileInfo info_of(const TensorFile& file) {
+  FileInfo info;
+  info.file_bytes = file.file_bytes;
+  for (const auto& [name, source] : file.raw) {
+    info.tensors.push_back({name, source.dtype, source.shape, {}, {}, source.data.size(), source.data.size(), 0, 1.0});
+    info.stored_bytes += source.data.size();
+  }
+  std::unordered_set<std::string> counted;
+  for (const TensorFile::StoredTensor& stored : file.stored) {
+    info.tensors.push_back(info_of(stored));
+    if (counted.insert(stored.payload_name).second) info.stored_bytes += stored.payload.size();
+  }
+  info.raw_bytes = file.raw_bytes();
+  return info;
+}
+
+Result<std::uint64_t> checksum_of(const CompressedTensor::Impl& impl, unsigned num_threads) {
+  return with_decoder(impl, [&](const Decoder& decoder) {
+    return decoder.expand_in_pieces(num_threads, [](std::uint64_t, Bytes) { return Result<void>(); });
+  });
+}
+
+}  // namespace
+
+FileInfo inspect_file(const std::filesystem::path& path) { return info_of(unwrap(open_tensor_file(path))); }
+
+std::uint64_t total_bytes(const std::filesystem::path& path) { return unwrap(open_tensor_file(path)).raw_bytes(); }
+
+void save(const std::filesystem::path& path, const NamedTensors& tensors, const std::map<std::string, std::string>& metadata,
+          unsigned num_threads) {
+  const unsigned threads = cpu::resolve_threads(num_threads);
+  std::vector<FileWriter::Tensor> entries;
+  std::unordered_set<std::string> names;
+  for (const auto& [name, tensor] : tensors) {
+    if (!names.insert(name).second) throw Error(ErrorCode::kInvalidArgument, quoted_tensor(name) + " is given twice");
+    const CompressedTensor::Impl& impl = tensor.impl();
+    entries.push_back({name, FileWriter::payload_name(name), impl.header});
+    if (!impl.is_unchanged) {
+      entries.back().header.data_checksum = unwrap(checksum_of(impl, threads));
+    }
+  }
+  FileWriter writer = unwrap(FileWriter::create(path, entries, metadata));
+  for (std::size_t i = 0; i < tensors.size(); ++i) {
+    const format::Payload sections = tensors[i].second.impl().sections();
+    unwrap_in(path, tensors[i].first, writer.write(i, threads, [&](SectionSink& sink) -> Result<void> {
+      STILLBIT_CHECK(sink.write(format::Section::kPlan, 0, sections.plan));
+      STILLBIT_CHECK(sink.write(format::Section::kIndex, 0, sections.index));
+      STILLBIT_CHECK(sink.write(format::Section::kRows, 0, sections.rows));
+      return sink.write(format::Section::kOverflow, 0, sections.overflow);
+    }));
+  }
+  unwrap(writer.commit());
+}
+
+NamedTensors load(const std::filesystem::path& path, const LoadOptions& options) {
+  const TensorFile file = unwrap(open_tensor_file(path));
+  require_compressed(file);
+  NamedTensors tensors;
+  for (const TensorFile::StoredTensor& stored : file.stored) {
+    auto tensor = options.mmap ? open_mapped(stored.payload, stored.tensor->impl().mapping) : open_copied(stored.payload, 0);
+    if (!tensor.ok()) unwrap_in(path, stored.name, Result<void>(tensor.fault()));
+    tensors.emplace_back(stored.name, std::move(tensor).value());
+  }
+  return tensors;
+}
+
+}  // namespace stillbit

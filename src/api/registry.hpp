@@ -1,0 +1,26 @@
+#pragma once
+
+#include "codecs/codec.hpp"
+
+#include <span>
+#include <string_view>
+
+namespace stillbit {
+
+/// All that the library knows of a codec. Adding one is a folder under codecs/, its number in Codec, and a line here.
+struct CodecEntry {
+  Codec codec;
+  std::string_view name;
+  PlanCodec plan;
+  OpenCodec open;
+};
+
+std::span<const CodecEntry> all_codecs() noexcept;
+
+/// Null when the number is unknown: it may come from a file.
+const CodecEntry* find_codec(Codec codec) noexcept;
+
+/// Opens a payload's codec.
+Result<std::unique_ptr<RowCodec>> open_codec(Codec codec, Bytes plan, std::uint64_t row_bytes);
+
+}  // namespace stillbit

@@ -1,0 +1,206 @@
+#include "api/tensor_file.hpp"
+
+#include "api/compressed_tensor.hpp"
+#include "api/registry.hpp"
+#include "core/shape.hpp"
+#include "format/npy.hpp"
+#include "format/safetensors.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <unordered_map>
+#include <unordered_set>
+
+namespace stillbit {
+namespace {
+
+bool has_suffix(const std::filesystem::path& path, std::string_view suffix) {
+  const std::string text = path.filename().string();
+  return text.size() >= suffix.size() && text.compare(text.size() - suffix.size(), suffix.size(), suffix) == 0;
+}
+
+Result<std::shared_ptr<io::MappedFile>> map_file(const std::filesystem::path& path, TensorFile& file) {
+  STILLBIT_TRY(io::MappedFile mapped, io::MappedFile::open(path));
+  auto shared = std::make_shared<io::MappedFile>(std::move(mapped));
+  file.file_bytes += shared->bytes().size();
+  file.mappings.push_back(shared);
+  return shared;
+}
+
+/// Elements in C order of an array that lies in Fortran order.
+std::vector<std::byte> to_c_order(Bytes data, std::span<const std::uint64_t> shape, unsigned element_bytes) {
+  std::vector<std::byte> out(data.size());
+  std::vector<std::uint64_t> position(shape.size(), 0);
+  std::vector<std::uint64_t> stride(shape.size(), element_bytes);
+  for (std::size_t i = 1; i < shape.size(); ++i) stride[i] = stride[i - 1] * shape[i - 1];
+  std::uint64_t from = 0;
+  for (std::uint64_t to = 0; to < out.size(); to += element_bytes) {
+    std::memcpy(out.data() + to, data.data() + from, element_bytes);
+    for (std::size_t i = shape.size(); i-- > 0;) {
+      from += stride[i];
+      if (++position[i] < shape[i]) break;
+      from -= stride[i] * shape[i];
+      position[i] = 0;
+    }
+  }
+  return out;
+}
+
+Result<void> open_npy(const std::filesystem::path& path, TensorFile& file) {
+  STILLBIT_TRY(const auto mapped, map_file(path, file));
+  STILLBIT_TRY(const format::NpyHeader header, format::parse_npy(mapped->bytes()));
+  Source source{mapped->bytes().subspan(header.data_offset, header.data_bytes), header.dtype, header.shape, true};
+  const auto is_long = [](std::uint64_t size) { return size > 1; };
+  if (header.fortran_order && std::count_if(header.shape.begin(), header.shape.end(), is_long) > 1 && header.data_bytes > 0) {
+    file.owned.push_back(to_c_order(source.data, source.shape, num_bytes(source.dtype)));
+    source.data = file.owned.back();
+    source.is_mapped = false;
+  }
+  file.raw.push_back({path.stem().string(), std::move(source)});
+  return {};
+}
+
+Result<void> add_raw(const format::SafetensorsHeader& header, Bytes bytes, TensorFile& file) {
+  for (const format::SafetensorsEntry& entry : header.entries) {
+    const auto dtype = dtype_from_name(entry.dtype);
+    if (!dtype || name(*dtype) != entry.dtype) {
+      return in_context(quoted_tensor(entry.name), unsupported("dtype \"" + entry.dtype + "\" is not supported"));
+    }
+    const auto geometry = row_geometry(*dtype, entry.shape, 0);
+    if (!geometry.ok()) return in_context(quoted_tensor(entry.name), geometry.fault());
+    if (geometry.value().num_bytes() != entry.end - entry.begin) {
+      return in_context(quoted_tensor(entry.name), corrupt("shape " + to_string(entry.shape) + " of " + entry.dtype +
+                                                           " does not take the " + std::to_string(entry.end - entry.begin) +
+                                                           " bytes that the header gives it"));
+    }
+    file.raw.push_back({entry.name,
+                        {bytes.subspan(header.data_offset + entry.begin, entry.end - entry.begin), *dtype, entry.shape, true}});
+  }
+  return {};
+}
+
+/// What the manifest says must be what the payload says.
+Result<void> check_entry(const format::ManifestEntry& entry, const CompressedTensor& tensor) {
+  const bool same = entry.dtype == name(tensor.dtype()) && entry.shape == tensor.shape() &&
+                    entry.codec == name(tensor.codec()) && entry.packing == name(tensor.packing());
+  if (same) return {};
+  return corrupt("manifest and payload differ in dtype, shape, codec or packing");
+}
+
+Result<void> add_stored(const format::SafetensorsHeader& header, format::Manifest manifest,
+                        const std::shared_ptr<io::MappedFile>& mapped, TensorFile& file) {
+  std::unordered_map<std::string, Bytes> payloads;
+  for (const format::SafetensorsEntry& entry : header.entries) {
+    payloads[entry.name] = mapped->bytes().subspan(header.data_offset + entry.begin, entry.end - entry.begin);
+  }
+  std::unordered_map<std::string, std::shared_ptr<CompressedTensor>> opened;
+  for (const format::ManifestEntry& entry : manifest.tensors) {
+    const Bytes payload = payloads.at(entry.payload);
+    auto& tensor = opened[entry.payload];
+    if (!tensor) {
+      auto result = open_mapped(payload, mapped);
+      if (!result.ok()) return in_context(quoted_tensor(entry.name), result.fault());
+      tensor = std::make_shared<CompressedTensor>(std::move(result).value());
+    }
+    if (const auto same = check_entry(entry, *tensor); !same.ok()) return in_context(quoted_tensor(entry.name), same.fault());
+    file.stored.push_back({entry.name, entry.payload, payload, tensor});
+  }
+  file.metadata = std::move(manifest.metadata);
+  file.is_compressed = true;
+  return {};
+}
+
+Result<void> open_safetensors(const std::filesystem::path& path, TensorFile& file) {
+  STILLBIT_TRY(const auto mapped, map_file(path, file));
+  STILLBIT_TRY(format::SafetensorsHeader header, format::parse_safetensors(mapped->bytes()));
+  STILLBIT_TRY(auto manifest, format::find_manifest(header));
+  if (manifest) return add_stored(header, std::move(*manifest), mapped, file);
+  STILLBIT_CHECK(add_raw(header, mapped->bytes(), file));
+  file.metadata = std::move(header.metadata);
+  return {};
+}
+
+/// The shards that an index names, in order, without repeats.
+Result<std::vector<std::string>> shard_names(const std::string& text) {
+  std::vector<std::string> names;
+  try {
+    const auto index = nlohmann::json::parse(text);
+    std::unordered_set<std::string> seen;
+    for (const auto& [tensor, shard] : index.at("weight_map").items()) {
+      const auto name = shard.get<std::string>();
+      // A shard lies beside its index: anything else is no file name.
+      if (name.empty() || name.find('/') != std::string::npos || name == "." || name == "..") {
+        return corrupt("the index names shard \"" + name + "\", which is no file name");
+      }
+      if (seen.insert(name).second) names.push_back(name);
+    }
+  } catch (const nlohmann::json::exception& error) {
+    return corrupt(std::string("the index is malformed: ") + error.what());
+  }
+  std::sort(names.begin(), names.end());
+  return names;
+}
+
+Result<void> open_index(const std::filesystem::path& path, TensorFile& file) {
+  STILLBIT_TRY(const std::string text, io::read_text(path));
+  STILLBIT_TRY(const auto shards, shard_names(text));
+  std::unordered_set<std::string> found;
+  for (const std::string& shard : shards) {
+    const std::filesystem::path shard_path = path.parent_path() / shard;
+    TensorFile part;
+    if (const auto opened = open_safetensors(shard_path, part); !opened.ok()) return in_context(shard, opened.fault());
+    if (part.is_compressed) return in_context(shard, unsupported("compressed shards are not read through an index"));
+    for (TensorFile::RawTensor& tensor : part.raw) {
+      if (!found.insert(tensor.name).second) return in_context(shard, corrupt(quoted_tensor(tensor.name) + " is in two shards"));
+      file.raw.push_back(std::move(tensor));
+    }
+    file.metadata.insert(part.metadata.begin(), part.metadata.end());
+    file.file_bytes += part.file_bytes;
+    file.mappings.insert(file.mappings.end(), part.mappings.begin(), part.mappings.end());
+  }
+  const auto index = nlohmann::json::parse(text);
+  for (const auto& [tensor, shard] : index.at("weight_map").items()) {
+    if (found.count(tensor) == 0) return corrupt(quoted_tensor(tensor) + " is in the index but in no shard");
+  }
+  return {};
+}
+
+Result<void> open_any(const std::filesystem::path& path, TensorFile& file) {
+  if (has_suffix(path, ".npy")) return open_npy(path, file);
+  if (has_suffix(path, ".safetensors")) return open_safetensors(path, file);
+  if (has_suffix(path, ".safetensors.index.json")) return open_index(path, file);
+  return invalid("not a .npy, .safetensors or .safetensors.index.json file");
+}
+
+}  // namespace
+
+std::string quoted_tensor(const std::string& name) { return "tensor \"" + name + "\""; }
+
+void require_compressed(const TensorFile& file) {
+  if (file.is_compressed) return;
+  throw Error(ErrorCode::kInvalidArgument, file.path.string() + ": not a compressed file: it holds no stillbit manifest");
+}
+
+void unwrap_in(const std::filesystem::path& path, const std::string& tensor, const Result<void>& result) {
+  if (result.ok()) return;
+  unwrap(Result<void>(in_context(path.string(), in_context(quoted_tensor(tensor), result.fault()))));
+}
+
+std::uint64_t TensorFile::raw_bytes() const {
+  std::uint64_t sum = 0;
+  for (const RawTensor& tensor : raw) sum += tensor.source.data.size();
+  for (const StoredTensor& tensor : stored) sum += tensor.tensor->raw_bytes();
+  return sum;
+}
+
+Result<TensorFile> open_tensor_file(const std::filesystem::path& path) {
+  TensorFile file;
+  file.path = path;
+  const auto opened = open_any(path, file);
+  // The system's own messages name the file already.
+  if (!opened.ok()) return opened.fault().code == ErrorCode::kIo ? opened.fault() : in_context(path.string(), opened.fault());
+  return file;
+}
+
+}  // namespace stillbit

@@ -1,0 +1,60 @@
+#pragma once
+
+#include "api/encoder.hpp"
+#include "format/manifest.hpp"
+#include "io/mapped_file.hpp"
+
+#include <stillbit/file.hpp>
+
+#include <deque>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+namespace stillbit {
+
+/// A file of tensors, compressed or not, mapped and validated as far as its headers go.
+struct TensorFile {
+  struct RawTensor {
+    std::string name;
+    Source source;
+  };
+  struct StoredTensor {
+    std::string name;
+    std::string payload_name;
+    Bytes payload;
+    std::shared_ptr<CompressedTensor> tensor;  ///< tied tensors share one
+  };
+
+  std::filesystem::path path;
+  bool is_compressed = false;
+  std::vector<RawTensor> raw;        ///< of an ordinary file
+  std::vector<StoredTensor> stored;  ///< of a compressed one
+  std::map<std::string, std::string> metadata;
+  std::uint64_t file_bytes = 0;
+
+  /// The files, for as long as anyone looks at their bytes.
+  std::vector<std::shared_ptr<io::MappedFile>> mappings;
+
+  /// What of a file is no view into its mapping: arrays that had to be transposed.
+  std::deque<std::vector<std::byte>> owned;
+
+  /// Bytes of all tensors.
+  [[nodiscard]] std::uint64_t raw_bytes() const;
+};
+
+/// Opens a .npy, .safetensors or .safetensors.index.json file. Faults name the file and, where there is one, the tensor.
+Result<TensorFile> open_tensor_file(const std::filesystem::path& path);
+
+/// Throws unless the file is compressed.
+void require_compressed(const TensorFile& file);
+
+/// Throws a fault that is about a tensor of a file: 'file: tensor "name": what'.
+void unwrap_in(const std::filesystem::path& path, const std::string& tensor, const Result<void>& result);
+
+/// 'tensor "name"', for messages.
+std::string quoted_tensor(const std::string& name);
+
+}  // namespace stillbit

@@ -1,0 +1,26 @@
+#pragma once
+
+#include <stillbit/file.hpp>
+
+#include <optional>
+#include <string>
+
+namespace stillbit::cli {
+
+/// What was asked for on the command line, already valid as far as words go.
+struct Request {
+  std::string file;
+  std::string output;
+  std::optional<std::string> against;
+  bool json = false;
+  unsigned num_threads = 0;
+  CompressFileOptions compress;
+};
+
+// Each runs a command and writes to standard output. Throws stillbit::Error.
+void inspect(const Request& request);
+void compress(const Request& request);
+void decompress(const Request& request);
+void verify(const Request& request);
+
+}  // namespace stillbit::cli

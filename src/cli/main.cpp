@@ -1,0 +1,120 @@
+#include "cli/commands.hpp"
+
+#include <stillbit/stillbit.hpp>
+
+#include <CLI/CLI.hpp>
+
+#include <exception>
+#include <functional>
+#include <iostream>
+#include <new>
+
+namespace {
+
+namespace sb = stillbit;
+using sb::cli::Request;
+
+constexpr int kFailure = 1;
+constexpr int kUsage = 2;
+
+const char* const kFileHelp = ".npy, .safetensors or .safetensors.index.json file";
+
+CLI::Option* add_file(CLI::App& command, Request& request) {
+  return command.add_option("FILE", request.file, kFileHelp)->required();
+}
+
+CLI::Validator ending(const std::vector<std::string>& suffixes, const std::string& message) {
+  return CLI::Validator(
+      [=](std::string& text) {
+        for (const std::string& suffix : suffixes) {
+          if (text.size() > suffix.size() && text.compare(text.size() - suffix.size(), suffix.size(), suffix) == 0) return std::string();
+        }
+        return text + ": " + message;
+      },
+      "FILE");
+}
+
+void add_threads(CLI::App& command, Request& request) {
+  command.add_option("--threads", request.num_threads, "threads to use (default: all processors)")->check(CLI::Range(1, 4096));
+}
+
+/// Words of an option and what they stand for: kept as text until they are looked up, so that a wrong one is a usage error.
+template <class Lookup>
+CLI::Validator known(const std::string& what, Lookup lookup) {
+  return CLI::Validator([=](std::string& text) { return lookup(text) ? std::string() : "unknown " + what + " " + text; }, what);
+}
+
+int run(int argc, char** argv) {
+  CLI::App app{"Lossless compression of ML tensors."};
+  app.set_version_flag("--version", STILLBIT_VERSION);
+  app.require_subcommand(1);
+  Request request;
+  std::function<void(const Request&)> command;
+
+  CLI::App* inspect = app.add_subcommand("inspect", "what is in a file: tensors, dtype, shape, codec, bytes, ratio");
+  add_file(*inspect, request);
+  inspect->add_flag("--json", request.json, "print one JSON object");
+  inspect->callback([&] { command = sb::cli::inspect; });
+
+  CLI::App* compress = app.add_subcommand("compress", "compress every tensor of a file");
+  add_file(*compress, request);
+  compress->add_option("-o,--output", request.output, "the compressed .safetensors file")
+      ->required()
+      ->check(ending({".safetensors"}, "the output must be a .safetensors file"));
+  const auto codec_known = [](const std::string& text) { return text == "auto" || sb::codec_from_name(text).has_value(); };
+  compress->add_option_function<std::string>(
+              "--codec", [&](const std::string& text) { request.compress.tensor.codec = sb::codec_from_name(text); },
+              "auto (default), ibp or raw")
+      ->check(known("codec", codec_known));
+  compress->add_option_function<std::string>(
+              "--packing", [&](const std::string& text) { request.compress.tensor.packing = *sb::packing_from_name(text); },
+              "packed (default) or slotted")
+      ->check(known("packing", [](const std::string& text) { return sb::packing_from_name(text).has_value(); }));
+  compress->add_option_function<std::string>(
+              "--as", [&](const std::string& text) { request.compress.as = sb::dtype_from_name(text); },
+              "read the elements as this dtype of the same width, as bf16 in a u16 array")
+      ->check(known("dtype", [](const std::string& text) { return sb::dtype_from_name(text).has_value(); }));
+  compress->add_option("--row-dims", request.compress.tensor.row_dims, "how many of the last dimensions make a row (default: 1)")
+      ->check(CLI::Range(0, 64));
+  compress->add_flag("--json", request.json, "print one JSON object");
+  add_threads(*compress, request);
+  compress->callback([&] { command = sb::cli::compress; });
+
+  CLI::App* decompress = app.add_subcommand("decompress", "get the tensors back, bit for bit");
+  add_file(*decompress, request);
+  decompress->add_option("-o,--output", request.output, "the .safetensors or .npy file")
+      ->required()
+      ->check(ending({".safetensors", ".npy"}, "the output must be a .safetensors or .npy file"));
+  add_threads(*decompress, request);
+  decompress->callback([&] { command = sb::cli::decompress; });
+
+  CLI::App* verify = app.add_subcommand("verify", "check the checksums, and compare with the original bit for bit");
+  add_file(*verify, request);
+  verify->add_option("--against", request.against, "the file that was compressed");
+  add_threads(*verify, request);
+  verify->callback([&] { command = sb::cli::verify; });
+
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int status = app.exit(error);
+    return status == 0 ? 0 : kUsage;
+  }
+  command(request);
+  std::cout.flush();
+  if (!std::cout) throw sb::Error(sb::ErrorCode::kIo, "cannot write to standard output");
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    return run(argc, argv);
+  } catch (const std::bad_alloc&) {
+    std::cerr << "stillbit: out of memory\n";
+  } catch (const std::exception& error) {
+    std::cerr << "stillbit: " << error.what() << '\n';
+  }
+  return kFailure;
+}

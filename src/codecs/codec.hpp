@@ -1,0 +1,70 @@
+#pragma once
+
+#include "core/bytes.hpp"
+#include "core/result.hpp"
+#include "core/shape.hpp"
+#include "statistics/bit_statistics.hpp"
+
+#include <stillbit/options.hpp>
+
+#include <memory>
+#include <vector>
+
+namespace stillbit {
+
+/// A stored row, where it lies in memory.
+struct StoredRow {
+  const std::byte* data = nullptr;
+  std::uint64_t num_bytes = 0;  ///< an upper bound when the row is encoded: it may be followed by bytes without meaning
+  bool is_raw = false;
+};
+
+/// A codec with its plan: validated, immutable, used by many threads at once. Turns rows into stored rows and back.
+///
+/// A row, here and in all codecs, is what is encoded as one: a row of the tensor, or a tile of several short ones.
+///
+/// A row that would not become smaller is stored raw: its stored size is row_bytes, and every encoded row is shorter.
+class RowCodec {
+ public:
+  /// Bytes behind a row that kernels may read, and behind an output that they may write.
+  static constexpr std::uint64_t kSlack = 16;
+
+  virtual ~RowCodec() = default;
+
+  [[nodiscard]] virtual Codec codec() const noexcept = 0;
+
+  /// The plan's bytes, as the format has them.
+  [[nodiscard]] virtual const std::vector<std::byte>& plan() const noexcept = 0;
+
+  /// What every stored row has at least.
+  [[nodiscard]] virtual std::uint64_t minimum_row_bytes() const noexcept = 0;
+
+  /// The stored size of each of `num_rows` rows that lie back to back.
+  virtual void measure(const std::byte* rows, std::uint64_t num_rows, std::uint32_t* sizes) const noexcept = 0;
+
+  /// Stores one row at `dst`, where row_bytes + kSlack bytes are writable. Returns its stored size.
+  virtual std::uint64_t encode(const std::byte* row, std::byte* dst) const noexcept = 0;
+
+  /// Expands encoded rows to `dst`, back to back. kSlack bytes behind each row must be readable.
+  /// Returns how many were expanded before the first malformed one: `num_rows` when all are well.
+  virtual std::uint64_t decode(const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) const noexcept = 0;
+};
+
+/// What a codec may look at when it makes a plan.
+struct PlanInput {
+  RowGeometry geometry;  ///< rows as the codec will see them
+  unsigned element_bytes = 1;
+  const BitStatistics& statistics;  ///< of all rows of the tensor, or of parts of them where they are very long
+  Bytes sample;                     ///< whole rows, back to back, spread over the tensor
+};
+
+/// Bytes that the plan and the rows of a codec take when the whole tensor is as the sample is.
+[[nodiscard]] std::uint64_t estimated_bytes(const RowCodec& codec, const PlanInput& input);
+
+/// Makes a codec with the plan that it estimates to be the smallest; null when none can make the tensor smaller.
+using PlanCodec = std::unique_ptr<RowCodec> (*)(const PlanInput& input);
+
+/// Validates a plan's bytes.
+using OpenCodec = Result<std::unique_ptr<RowCodec>> (*)(Bytes plan, std::uint64_t row_bytes);
+
+}  // namespace stillbit

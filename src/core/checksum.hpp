@@ -1,0 +1,23 @@
+#pragma once
+
+#include "core/bytes.hpp"
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace stillbit {
+
+/// XXH3-64 of one run of bytes.
+[[nodiscard]] std::uint64_t digest(Bytes bytes) noexcept;
+
+/// Bytes that one leaf of a checksum covers.
+inline constexpr std::uint64_t kChecksumPieceBytes = std::uint64_t{1} << 20;
+
+/// The format's checksum (docs/format.md) from the digests of its pieces, in order.
+[[nodiscard]] std::uint64_t checksum_of_digests(const std::vector<std::uint64_t>& digests) noexcept;
+
+/// A digest as 16 hexadecimal digits.
+[[nodiscard]] std::string to_hex(std::uint64_t digest);
+
+}  // namespace stillbit

@@ -1,0 +1,74 @@
+#include "cpu/parallel.hpp"
+
+#include "core/checked.hpp"
+#include "core/checksum.hpp"
+
+#include <sched.h>
+
+#include <algorithm>
+#include <atomic>
+#include <exception>
+#include <mutex>
+#include <thread>
+#include <vector>
+
+namespace stillbit::cpu {
+
+unsigned resolve_threads(unsigned requested) noexcept {
+  if (requested > 0) return requested;
+  cpu_set_t set;
+  if (sched_getaffinity(0, sizeof(set), &set) == 0) return static_cast<unsigned>(std::max(1, CPU_COUNT(&set)));
+  return std::max(1U, std::thread::hardware_concurrency());
+}
+
+Result<void> parallel_for(std::uint64_t num_tasks, unsigned num_threads,
+                          const std::function<Result<void>(std::uint64_t, unsigned)>& body) {
+  std::atomic<std::uint64_t> next{0};
+  std::atomic<bool> stopped{false};
+  std::mutex mutex;
+  Result<void> outcome;
+  std::exception_ptr exception;
+
+  const auto work = [&](unsigned worker) {
+    while (!stopped.load(std::memory_order_relaxed)) {
+      const std::uint64_t task = next.fetch_add(1, std::memory_order_relaxed);
+      if (task >= num_tasks) return;
+      try {
+        const Result<void> result = body(task, worker);
+        if (result.ok()) continue;
+        const std::lock_guard lock(mutex);
+        if (outcome.ok()) outcome = result;
+      } catch (...) {
+        const std::lock_guard lock(mutex);
+        if (!exception) exception = std::current_exception();
+      }
+      stopped.store(true, std::memory_order_relaxed);
+    }
+  };
+
+  {
+    const auto helpers = static_cast<unsigned>(std::min<std::uint64_t>(std::max(1U, num_threads), std::max<std::uint64_t>(1, num_tasks)) - 1);
+    std::vector<std::jthread> threads;
+    threads.reserve(helpers);
+    try {
+      for (unsigned i = 1; i <= helpers; ++i) threads.emplace_back(work, i);
+    } catch (const std::system_error&) {
+      // The system has no more threads to give: the ones there are do the work.
+    }
+    work(0);
+  }
+  if (exception) std::rethrow_exception(exception);
+  return outcome;
+}
+
+std::uint64_t checksum(Bytes bytes, unsigned num_threads) {
+  std::vector<std::uint64_t> digests(ceil_div(bytes.size(), kChecksumPieceBytes));
+  unwrap(parallel_for(digests.size(), num_threads, [&](std::uint64_t i, unsigned) -> Result<void> {
+    const std::uint64_t begin = i * kChecksumPieceBytes;
+    digests[i] = digest(bytes.subspan(begin, std::min(kChecksumPieceBytes, bytes.size() - begin)));
+    return {};
+  }));
+  return checksum_of_digests(digests);
+}
+
+}  // namespace stillbit::cpu

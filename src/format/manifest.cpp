@@ -1,0 +1,95 @@
+#include "format/manifest.hpp"
+
+#include "core/checksum.hpp"
+
+#include <nlohmann/json.hpp>
+
+#include <unordered_set>
+
+namespace stillbit::format {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kManifestVersion = 1;
+
+std::uint64_t digest_of(const std::string& text) { return digest(std::as_bytes(std::span(text))); }
+
+ManifestEntry entry_from_json(const json& object) {
+  return {object.at("name").get<std::string>(),  object.at("payload").get<std::string>(),
+          object.at("dtype").get<std::string>(), object.at("shape").get<std::vector<std::uint64_t>>(),
+          object.at("codec").get<std::string>(), object.at("packing").get<std::string>()};
+}
+
+Result<Manifest> parse(const std::string& text) {
+  try {
+    const json document = json::parse(text);
+    if (const auto& version = document.at("version"); version != kManifestVersion) {
+      return unsupported("file has manifest version " + version.dump() + "; this library reads version " +
+                         std::to_string(kManifestVersion));
+    }
+    Manifest manifest;
+    manifest.metadata = document.at("metadata").get<std::map<std::string, std::string>>();
+    for (const json& object : document.at("tensors")) manifest.tensors.push_back(entry_from_json(object));
+    return manifest;
+  } catch (const json::exception& error) {
+    return corrupt(std::string("manifest is malformed: ") + error.what());
+  }
+}
+
+}  // namespace
+
+Result<void> attach(const Manifest& manifest, SafetensorsHeader& header) {
+  json tensors = json::array();
+  for (const ManifestEntry& entry : manifest.tensors) {
+    tensors.push_back({{"name", entry.name},
+                       {"payload", entry.payload},
+                       {"dtype", entry.dtype},
+                       {"shape", entry.shape},
+                       {"codec", entry.codec},
+                       {"packing", entry.packing}});
+  }
+  try {
+    const std::string text =
+        json{{"version", kManifestVersion}, {"metadata", manifest.metadata}, {"tensors", std::move(tensors)}}.dump();
+    header.metadata[std::string(kManifestKey)] = text;
+    header.metadata[std::string(kManifestChecksumKey)] = to_hex(digest_of(text));
+  } catch (const json::exception&) {
+    return invalid("a tensor's name or the metadata is not UTF-8");
+  }
+  if (const auto format = manifest.metadata.find("format"); format != manifest.metadata.end()) {
+    header.metadata["format"] = format->second;
+  }
+  return {};
+}
+
+Result<std::optional<Manifest>> find_manifest(const SafetensorsHeader& header) {
+  const auto text = header.metadata.find(std::string(kManifestKey));
+  if (text == header.metadata.end()) return std::optional<Manifest>();
+  const auto checksum = header.metadata.find(std::string(kManifestChecksumKey));
+  if (checksum == header.metadata.end() || checksum->second != to_hex(digest_of(text->second))) {
+    return corrupt("manifest does not have its checksum");
+  }
+  STILLBIT_TRY(Manifest manifest, parse(text->second));
+
+  std::unordered_set<std::string> unnamed;
+  for (const SafetensorsEntry& entry : header.entries) {
+    if (entry.dtype != "U8" || entry.shape.size() != 1 || entry.shape[0] != entry.end - entry.begin) {
+      return corrupt("tensor \"" + entry.name + "\" is not a payload");
+    }
+    unnamed.insert(entry.name);
+  }
+  const auto payloads = unnamed;
+  std::unordered_set<std::string> names;
+  for (const ManifestEntry& entry : manifest.tensors) {
+    if (!names.insert(entry.name).second) return corrupt("manifest names tensor \"" + entry.name + "\" twice");
+    if (payloads.count(entry.payload) == 0) {
+      return corrupt("payload \"" + entry.payload + "\" of tensor \"" + entry.name + "\" is missing");
+    }
+    unnamed.erase(entry.payload);
+  }
+  if (!unnamed.empty()) return corrupt("payload \"" + *unnamed.begin() + "\" belongs to no tensor");
+  return std::optional<Manifest>(std::move(manifest));
+}
+
+}  // namespace stillbit::format

@@ -1,0 +1,42 @@
+#pragma once
+
+#include "core/bytes.hpp"
+#include "core/result.hpp"
+
+#include <filesystem>
+
+namespace stillbit::io {
+
+/// A file mapped read-only. Pages are read when they are touched.
+class MappedFile {
+ public:
+  static Result<MappedFile> open(const std::filesystem::path& path);
+
+  MappedFile() = default;
+  MappedFile(MappedFile&& other) noexcept;
+  MappedFile& operator=(MappedFile&& other) noexcept;
+  MappedFile(const MappedFile&) = delete;
+  MappedFile& operator=(const MappedFile&) = delete;
+  ~MappedFile();
+
+  [[nodiscard]] Bytes bytes() const noexcept { return bytes_; }
+
+  /// Asks the system to read ahead (bulk work) instead of single pages (gathers).
+  void expect_sequential() const noexcept;
+
+ private:
+  explicit MappedFile(Bytes bytes) : bytes_(bytes) {}
+  Bytes bytes_;
+};
+
+/// Gives back the memory of mapped pages that lie wholly within `bytes`; they are read again when touched. For use on
+/// read-only mappings of files only: private memory would lose its contents.
+void release_pages(Bytes bytes) noexcept;
+
+/// The whole of a file, in memory of its own.
+Result<std::string> read_text(const std::filesystem::path& path);
+
+/// "path: No such file or directory", from errno.
+Fault io_fault(const std::filesystem::path& path, const char* action, int error_number);
+
+}  // namespace stillbit::io

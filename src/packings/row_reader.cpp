@@ -1,0 +1,115 @@
+#include "packings/row_reader.hpp"
+
+#include "core/bits.hpp"
+#include "packings/slot.hpp"
+
+#include <algorithm>
+
+namespace stillbit::packing {
+namespace {
+
+constexpr std::uint64_t kSectorBytes = 32;
+
+/// Sectors that `num_bytes` bytes from `offset` on touch, where sectors are counted from offset 0.
+std::uint64_t sectors(std::uint64_t offset, std::uint64_t num_bytes) noexcept {
+  return num_bytes == 0 ? 0 : (offset + num_bytes - 1) / kSectorBytes - offset / kSectorBytes + 1;
+}
+
+}  // namespace
+
+RowReader::RowReader(const format::PayloadHeader& header, Bytes index, Bytes rows, Bytes overflow, std::uint64_t slack)
+    : packing_(header.packing),
+      tiles_(header.tiles()),
+      row_unit_(header.row_unit),
+      index_bits_(header.index_bits),
+      index_(index),
+      rows_(rows),
+      overflow_(overflow),
+      slack_(slack) {}
+
+std::uint64_t RowReader::packed_start(std::uint64_t row) const noexcept {
+  const std::byte* entry = index_.data() + row / format::kIndexBlockTiles * format::index_entry_bytes(index_bits_);
+  const std::uint64_t within = row % format::kIndexBlockTiles;
+  const std::uint64_t delta = load_bits_exactly(entry + 8, within * index_bits_, index_bits_);
+  // A hostile base may overflow; the sum then wraps around and fails the checks on the range.
+  return load<std::uint64_t>(entry) + within * row_unit_ + delta;
+}
+
+bool RowReader::packed_range(std::uint64_t row, Range& range) const noexcept {
+  if (index_bits_ == 0) {
+    range = {row * row_unit_, (row + 1) * row_unit_};
+    return true;
+  }
+  range = {packed_start(row), row + 1 < tiles_.num_rows ? packed_start(row + 1) : rows_.size()};
+  return range.begin <= range.end && range.end <= rows_.size() && range.end - range.begin <= tiles_.row_bytes;
+}
+
+RowReader::Place RowReader::readable(StoredRow row, Scratch& scratch, StoredRow& found) const {
+  found = row;
+  const auto left = static_cast<std::uint64_t>(rows_.data() + rows_.size() - row.data);
+  if (row.is_raw || row.num_bytes + RowCodec::kSlack <= left + slack_) return Place::kInSection;
+  scratch.resize(std::max<std::size_t>(scratch.size(), row.num_bytes + RowCodec::kSlack));
+  std::copy_n(row.data, row.num_bytes, scratch.data());
+  found.data = scratch.data();
+  return Place::kInScratch;
+}
+
+RowReader::Place RowReader::locate_slotted(std::uint64_t row, Scratch& scratch, StoredRow& found) const {
+  const std::byte* slot = rows_.data() + row * row_unit_;
+  if (row_unit_ == tiles_.row_bytes) return readable({slot, row_unit_, true}, scratch, found);
+  const format::SlotTag tag = slot_tag(slot, row_unit_);
+  if (tag == format::SlotTag::kInline) return readable({slot, row_unit_ - format::kSlotTagBytes, false}, scratch, found);
+  if (tag != format::SlotTag::kEncodedTail && tag != format::SlotTag::kRawTail) return Place::kCorrupt;
+
+  const SlotTrailer trailer = slot_trailer(slot, row_unit_);
+  if (trailer.tail_offset > overflow_.size() || trailer.tail_bytes > overflow_.size() - trailer.tail_offset) {
+    return Place::kCorrupt;
+  }
+  const bool is_raw = tag == format::SlotTag::kRawTail;
+  const std::uint64_t head_bytes = slot_head_bytes(row_unit_);
+  const std::uint64_t num_bytes = head_bytes + trailer.tail_bytes;
+  if (is_raw ? num_bytes != tiles_.row_bytes : num_bytes >= tiles_.row_bytes) return Place::kCorrupt;
+  scratch.resize(std::max<std::size_t>(scratch.size(), num_bytes + RowCodec::kSlack));
+  std::copy_n(slot, head_bytes, scratch.data());
+  std::copy_n(overflow_.data() + trailer.tail_offset, trailer.tail_bytes, scratch.data() + head_bytes);
+  found = {scratch.data(), num_bytes, is_raw};
+  return Place::kInScratch;
+}
+
+RowReader::Place RowReader::locate(std::uint64_t row, Scratch& scratch, StoredRow& found) const {
+  if (packing_ == Packing::kSlotted) return locate_slotted(row, scratch, found);
+  Range range{};
+  if (!packed_range(row, range)) return Place::kCorrupt;
+  const std::uint64_t num_bytes = range.end - range.begin;
+  return readable({rows_.data() + range.begin, num_bytes, num_bytes == tiles_.row_bytes}, scratch, found);
+}
+
+Bytes RowReader::raw_rows() const noexcept {
+  return row_unit_ == tiles_.row_bytes && index_bits_ == 0 ? rows_ : Bytes();
+}
+
+void RowReader::prefetch(std::uint64_t row) const noexcept {
+  constexpr std::uint64_t kLineBytes = 64;
+  constexpr std::uint64_t kMaxLines = 64;
+  Range range{row * row_unit_, (row + 1) * row_unit_};
+  if (packing_ == Packing::kPacked && !packed_range(row, range)) return;
+  const std::uint64_t end = std::min(range.end, range.begin + kLineBytes * kMaxLines);
+  for (std::uint64_t offset = range.begin; offset < end; offset += kLineBytes) __builtin_prefetch(rows_.data() + offset, 0, 2);
+}
+
+std::uint64_t RowReader::num_sectors(std::uint64_t row) const noexcept {
+  if (packing_ == Packing::kPacked) {
+    Range range{};
+    return packed_range(row, range) ? sectors(range.begin, range.end - range.begin) : 0;
+  }
+  // The whole slot is read: how much of it a row fills shows only in the row itself.
+  std::uint64_t count = sectors(row * row_unit_, row_unit_);
+  const std::byte* slot = rows_.data() + row * row_unit_;
+  if (row_unit_ != tiles_.row_bytes && slot_tag(slot, row_unit_) != format::SlotTag::kInline) {
+    const SlotTrailer trailer = slot_trailer(slot, row_unit_);
+    count += sectors(trailer.tail_offset % kSectorBytes, trailer.tail_bytes);
+  }
+  return count;
+}
+
+}  // namespace stillbit::packing

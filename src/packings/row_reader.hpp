@@ -1,0 +1,57 @@
+#pragma once
+
+#include "codecs/codec.hpp"
+#include "format/payload.hpp"
+
+#include <cstdint>
+#include <vector>
+
+namespace stillbit::packing {
+
+/// Finds stored tiles in the sections of a payload. The sections may be hostile: each tile is checked when it is reached.
+/// What is called a row here is a tile, the row of codecs and packings.
+class RowReader {
+ public:
+  /// `slack` is how many bytes behind the rows section may be read, at most RowCodec::kSlack of them matter.
+  RowReader(const format::PayloadHeader& header, Bytes index, Bytes rows, Bytes overflow, std::uint64_t slack);
+
+  /// Memory for a row that has to be put together; one for each thread.
+  using Scratch = std::vector<std::byte>;
+
+  enum class Place { kInSection, kInScratch, kCorrupt };
+
+  /// Finds row `row`, below the number of tiles. A row in scratch is valid until the next call with the same scratch.
+  /// RowCodec::kSlack bytes behind the row are readable.
+  Place locate(std::uint64_t row, Scratch& scratch, StoredRow& found) const;
+
+  /// All rows, when they are raw and lie back to back: the tensor itself. Empty otherwise.
+  [[nodiscard]] Bytes raw_rows() const noexcept;
+
+  /// Starts to load the memory that `locate` will look at.
+  void prefetch(std::uint64_t row) const noexcept;
+
+  /// Memory sectors of 32 bytes that reading the row touches, the index aside: what crosses a bus in place of the raw
+  /// row. 0 for a corrupt row.
+  [[nodiscard]] std::uint64_t num_sectors(std::uint64_t row) const noexcept;
+
+ private:
+  struct Range {
+    std::uint64_t begin;
+    std::uint64_t end;
+  };
+  [[nodiscard]] bool packed_range(std::uint64_t row, Range& range) const noexcept;
+  [[nodiscard]] std::uint64_t packed_start(std::uint64_t row) const noexcept;
+  Place locate_slotted(std::uint64_t row, Scratch& scratch, StoredRow& found) const;
+  Place readable(StoredRow row, Scratch& scratch, StoredRow& found) const;
+
+  Packing packing_;
+  RowGeometry tiles_;
+  std::uint64_t row_unit_;
+  unsigned index_bits_;
+  Bytes index_;
+  Bytes rows_;
+  Bytes overflow_;
+  std::uint64_t slack_;
+};
+
+}  // namespace stillbit::packing
