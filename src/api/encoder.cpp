@@ -25,10 +25,10 @@ using format::Section;
 constexpr std::uint64_t kChunkBytes = std::uint64_t{512} << 10;
 
 /// Encoded rows are handed to the sink in pieces of about this size.
-constexpr std::uint64_t kFlushBytes = std::uint64_t{128} << 10;
+constexpr std::uint64_t kFlushBytes = std::uint64_t{64} << 10;
 
-/// Raw bytes of one task of the first pass, in checksum pieces.
-constexpr std::uint64_t kScanBytes = 8 * kChecksumPieceBytes;
+/// Raw bytes that the first pass takes the checksum of, and then counts while they are in the cache.
+constexpr std::uint64_t kScanBytes = kChecksumPieceBytes / 4;
 
 /// Longer rows are counted word by word, not column by column: the counts take 64 bytes for each byte of a row.
 constexpr std::uint64_t kMaxCountedRowBytes = 65536;
@@ -117,23 +117,24 @@ Result<Encoder> Encoder::prepare(const Source& source, const CompressOptions& op
 
 Result<void> Encoder::scan(BitStatistics* statistics) {
   const Bytes data = source_.data;
-  const std::uint64_t num_tasks = ceil_div(data.size(), kScanBytes);
   std::vector<std::uint64_t> digests(ceil_div(data.size(), kChecksumPieceBytes));
   std::vector<std::optional<BitStatistics>> counts(num_threads_);
-  STILLBIT_CHECK(cpu::parallel_for(num_tasks, num_threads_, [&](std::uint64_t task, unsigned worker) -> Result<void> {
-    const std::uint64_t begin = task * kScanBytes;
-    const std::uint64_t end = std::min<std::uint64_t>(begin + kScanBytes, data.size());
-    for (std::uint64_t offset = begin; offset < end; offset += kChecksumPieceBytes) {
-      digests[offset / kChecksumPieceBytes] = digest(data.subspan(offset, std::min(kChecksumPieceBytes, end - offset)));
-    }
-    if (statistics != nullptr) {
-      // Counted rows do not end where tasks do: a task counts those that start in it.
-      const std::uint64_t unit = statistics->row_bytes();
-      const std::uint64_t first = ceil_div(begin, unit) * unit;
-      const std::uint64_t last = ceil_div(end, unit) * unit;
-      if (!counts[worker]) counts[worker].emplace(unit);
+  STILLBIT_CHECK(cpu::parallel_for(digests.size(), num_threads_, [&](std::uint64_t piece, unsigned worker) -> Result<void> {
+    if (statistics != nullptr && !counts[worker]) counts[worker].emplace(statistics->row_bytes());
+    const std::uint64_t begin = piece * kChecksumPieceBytes;
+    const std::uint64_t end = std::min<std::uint64_t>(begin + kChecksumPieceBytes, data.size());
+    Digest digest;
+    for (std::uint64_t offset = begin; offset < end; offset += kScanBytes) {
+      const std::uint64_t next = std::min(offset + kScanBytes, end);
+      digest.update(data.subspan(offset, next - offset));
+      if (statistics == nullptr) continue;
+      // Rows do not end where pieces do: those that start in a part are counted with it, in whole laps.
+      const std::uint64_t lap = statistics->lap_bytes();
+      const std::uint64_t first = ceil_div(offset, lap) * lap;
+      const std::uint64_t last = std::min<std::uint64_t>(ceil_div(next, lap) * lap, data.size());
       if (first < last) counts[worker]->add(data.subspan(first, last - first));
     }
+    digests[piece] = digest.value();
     done(begin, end - begin);
     return {};
   }));

@@ -47,20 +47,6 @@ std::vector<std::byte> to_c_order(Bytes data, std::span<const std::uint64_t> sha
   return out;
 }
 
-Result<void> open_npy(const std::filesystem::path& path, TensorFile& file) {
-  STILLBIT_TRY(const auto mapped, map_file(path, file));
-  STILLBIT_TRY(const format::NpyHeader header, format::parse_npy(mapped->bytes()));
-  Source source{mapped->bytes().subspan(header.data_offset, header.data_bytes), header.dtype, header.shape, true};
-  const auto is_long = [](std::uint64_t size) { return size > 1; };
-  if (header.fortran_order && std::count_if(header.shape.begin(), header.shape.end(), is_long) > 1 && header.data_bytes > 0) {
-    file.owned.push_back(to_c_order(source.data, source.shape, num_bytes(source.dtype)));
-    source.data = file.owned.back();
-    source.is_mapped = false;
-  }
-  file.raw.push_back({path.stem().string(), std::move(source)});
-  return {};
-}
-
 Result<void> add_raw(const format::SafetensorsHeader& header, Bytes bytes, TensorFile& file) {
   for (const format::SafetensorsEntry& entry : header.entries) {
     const auto dtype = dtype_from_name(entry.dtype);
@@ -89,17 +75,17 @@ Result<void> check_entry(const format::ManifestEntry& entry, const CompressedTen
 }
 
 Result<void> add_stored(const format::SafetensorsHeader& header, format::Manifest manifest,
-                        const std::shared_ptr<io::MappedFile>& mapped, TensorFile& file) {
+                        Bytes bytes, const std::shared_ptr<const void>& mapping, TensorFile& file) {
   std::unordered_map<std::string, Bytes> payloads;
   for (const format::SafetensorsEntry& entry : header.entries) {
-    payloads[entry.name] = mapped->bytes().subspan(header.data_offset + entry.begin, entry.end - entry.begin);
+    payloads[entry.name] = bytes.subspan(header.data_offset + entry.begin, entry.end - entry.begin);
   }
   std::unordered_map<std::string, std::shared_ptr<CompressedTensor>> opened;
   for (const format::ManifestEntry& entry : manifest.tensors) {
     const Bytes payload = payloads.at(entry.payload);
     auto& tensor = opened[entry.payload];
     if (!tensor) {
-      auto result = open_mapped(payload, mapped);
+      auto result = open_mapped(payload, mapping);
       if (!result.ok()) return in_context(quoted_tensor(entry.name), result.fault());
       tensor = std::make_shared<CompressedTensor>(std::move(result).value());
     }
@@ -111,14 +97,14 @@ Result<void> add_stored(const format::SafetensorsHeader& header, format::Manifes
   return {};
 }
 
+Result<void> open_npy(const std::filesystem::path& path, TensorFile& file) {
+  STILLBIT_TRY(const auto mapped, map_file(path, file));
+  return read_npy(mapped->bytes(), path.stem().string(), file);
+}
+
 Result<void> open_safetensors(const std::filesystem::path& path, TensorFile& file) {
   STILLBIT_TRY(const auto mapped, map_file(path, file));
-  STILLBIT_TRY(format::SafetensorsHeader header, format::parse_safetensors(mapped->bytes()));
-  STILLBIT_TRY(auto manifest, format::find_manifest(header));
-  if (manifest) return add_stored(header, std::move(*manifest), mapped, file);
-  STILLBIT_CHECK(add_raw(header, mapped->bytes(), file));
-  file.metadata = std::move(header.metadata);
-  return {};
+  return read_safetensors(mapped->bytes(), mapped, file);
 }
 
 /// The shards that an index names, in order, without repeats.
@@ -174,6 +160,28 @@ Result<void> open_any(const std::filesystem::path& path, TensorFile& file) {
 }
 
 }  // namespace
+
+Result<void> read_npy(Bytes bytes, const std::string& name, TensorFile& file) {
+  STILLBIT_TRY(const format::NpyHeader header, format::parse_npy(bytes));
+  Source source{bytes.subspan(header.data_offset, header.data_bytes), header.dtype, header.shape, true};
+  const auto is_long = [](std::uint64_t size) { return size > 1; };
+  if (header.fortran_order && std::count_if(header.shape.begin(), header.shape.end(), is_long) > 1 && header.data_bytes > 0) {
+    file.owned.push_back(to_c_order(source.data, source.shape, num_bytes(source.dtype)));
+    source.data = file.owned.back();
+    source.is_mapped = false;
+  }
+  file.raw.push_back({name, std::move(source)});
+  return {};
+}
+
+Result<void> read_safetensors(Bytes bytes, std::shared_ptr<const void> mapping, TensorFile& file) {
+  STILLBIT_TRY(format::SafetensorsHeader header, format::parse_safetensors(bytes));
+  STILLBIT_TRY(auto manifest, format::find_manifest(header));
+  if (manifest) return add_stored(header, std::move(*manifest), bytes, mapping, file);
+  STILLBIT_CHECK(add_raw(header, bytes, file));
+  file.metadata = std::move(header.metadata);
+  return {};
+}
 
 std::string quoted_tensor(const std::string& name) { return "tensor \"" + name + "\""; }
 

@@ -45,6 +45,12 @@ struct TensorFile {
   [[nodiscard]] std::uint64_t raw_bytes() const;
 };
 
+/// Reads the headers of a safetensors file that lies in memory; `mapping` is what keeps it there.
+Result<void> read_safetensors(Bytes bytes, std::shared_ptr<const void> mapping, TensorFile& file);
+
+/// Reads the header of a .npy file that lies in memory.
+Result<void> read_npy(Bytes bytes, const std::string& name, TensorFile& file);
+
 /// Opens a .npy, .safetensors or .safetensors.index.json file. Faults name the file and, where there is one, the tensor.
 Result<TensorFile> open_tensor_file(const std::filesystem::path& path);
 

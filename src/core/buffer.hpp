@@ -2,6 +2,8 @@
 
 #include "core/bytes.hpp"
 
+#include <sys/mman.h>
+
 #include <algorithm>
 #include <cstdlib>
 #include <memory>
@@ -10,12 +12,14 @@
 
 namespace stillbit {
 
-/// Owned bytes, aligned to a page so that rows stay aligned in it and never set before they are written.
+/// Owned bytes, aligned to a page so that rows stay aligned in them, and not set before they are written. Large ones ask
+/// for huge pages: fewer faults when they are first written, fewer misses when rows are gathered.
 ///
 /// `kSlack` bytes behind the end are readable, so that kernels may read whole words at the end of the last row.
 class Buffer {
  public:
-  static constexpr std::size_t kAlignment = 4096;
+  static constexpr std::size_t kPageBytes = 4096;
+  static constexpr std::size_t kHugePageBytes = std::size_t{2} << 20;
   static constexpr std::size_t kSlack = 64;
 
   Buffer() = default;
@@ -49,10 +53,13 @@ class Buffer {
   using Memory = std::unique_ptr<std::byte, Free>;
 
   static Memory allocate(std::size_t size) {
-    const std::size_t padded = (size + kSlack + kAlignment - 1) / kAlignment * kAlignment;
+    const std::size_t alignment = size >= 2 * kHugePageBytes ? kHugePageBytes : kPageBytes;
+    const std::size_t padded = (size + kSlack + kPageBytes - 1) / kPageBytes * kPageBytes;
     if (padded < size) throw std::bad_alloc();
-    Memory memory(static_cast<std::byte*>(std::aligned_alloc(kAlignment, padded)));
-    if (!memory) throw std::bad_alloc();
+    void* address = nullptr;
+    if (::posix_memalign(&address, alignment, padded) != 0) throw std::bad_alloc();
+    Memory memory(static_cast<std::byte*>(address));
+    if (alignment == kHugePageBytes) ::madvise(address, padded, MADV_HUGEPAGE);
     std::memset(memory.get() + size, 0, padded - size);
     return memory;
   }

@@ -3,6 +3,7 @@
 #include "core/bytes.hpp"
 
 #include <cstdint>
+#include <memory>
 #include <string>
 #include <vector>
 
@@ -10,6 +11,22 @@ namespace stillbit {
 
 /// XXH3-64 of one run of bytes.
 [[nodiscard]] std::uint64_t digest(Bytes bytes) noexcept;
+
+/// The same, of bytes that come in parts.
+class Digest {
+ public:
+  Digest();
+  ~Digest();
+  Digest(const Digest&) = delete;
+  Digest& operator=(const Digest&) = delete;
+
+  void update(Bytes bytes) noexcept;
+  [[nodiscard]] std::uint64_t value() const noexcept;
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
 
 /// Bytes that one leaf of a checksum covers.
 inline constexpr std::uint64_t kChecksumPieceBytes = std::uint64_t{1} << 20;

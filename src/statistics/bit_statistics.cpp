@@ -2,34 +2,61 @@
 
 #include "statistics/positional_count.hpp"
 
+#include <algorithm>
 #include <numeric>
 
 namespace stillbit {
 
+BitStatistics::BitStatistics(std::uint64_t row_bytes)
+    : row_bytes_(row_bytes), lap_bytes_(std::lcm(row_bytes, kStripBytes)), ones_(8 * row_bytes) {}
+
 void BitStatistics::add(Bytes rows) {
-  // Rows are counted in laps: runs of whole rows that fill whole strips.
-  const std::uint64_t lap_bytes = row_bytes_ * (kStripBytes / std::gcd(row_bytes_, kStripBytes));
-  const std::uint64_t num_laps = rows.size() / lap_bytes;
-  if (num_laps > 0) {
-    std::vector<std::uint64_t> lap_ones(8 * lap_bytes);
-    count_positions(rows.data(), num_laps, lap_bytes, lap_ones.data());
-    for (std::uint64_t i = 0; i < lap_ones.size(); ++i) ones_[i % ones_.size()] += lap_ones[i];
+  num_rows_ += rows.size() / row_bytes_;
+  for (std::uint64_t num_laps = rows.size() / lap_bytes_; num_laps > 0;) {
+    planes_.resize(kNumPlanes * lap_bytes_);
+    const std::uint64_t count = std::min(num_laps, kMaxPlaneRows - num_plane_laps_);
+    add_to_planes(rows.data(), count, lap_bytes_, planes_.data());
+    num_plane_laps_ += count;
+    num_laps -= count;
+    rows = rows.subspan(count * lap_bytes_);
+    if (num_plane_laps_ == kMaxPlaneRows) {
+      read_out_planes(ones_);
+      planes_.assign(planes_.size(), std::byte{0});
+      num_plane_laps_ = 0;
+    }
   }
-  for (std::uint64_t i = num_laps * lap_bytes; i < rows.size(); ++i) {
+  for (std::uint64_t i = 0; i < rows.size(); ++i) {
     const auto byte = static_cast<unsigned>(rows[i]);
     for (unsigned bit = 0; bit < 8; ++bit) ones_[i % row_bytes_ * 8 + bit] += byte >> bit & 1;
   }
-  num_rows_ += rows.size() / row_bytes_;
+}
+
+void BitStatistics::read_out_planes(std::vector<std::uint64_t>& ones) const {
+  for (unsigned level = 0; num_plane_laps_ >> level != 0; ++level) {
+    for (std::uint64_t i = 0; i < lap_bytes_; ++i) {
+      const std::uint64_t vector = i / kPlaneBytes * kNumPlanes + level;
+      const auto byte = static_cast<std::uint64_t>(planes_[vector * kPlaneBytes + i % kPlaneBytes]);
+      for (unsigned bit = 0; bit < 8; ++bit) ones[i % row_bytes_ * 8 + bit] += (byte >> bit & 1) << level;
+    }
+  }
+}
+
+std::vector<std::uint64_t> BitStatistics::ones() const {
+  std::vector<std::uint64_t> ones = ones_;
+  read_out_planes(ones);
+  return ones;
 }
 
 void BitStatistics::merge(const BitStatistics& other) {
   for (std::size_t i = 0; i < ones_.size(); ++i) ones_[i] += other.ones_[i];
+  other.read_out_planes(ones_);
   num_rows_ += other.num_rows_;
 }
 
 BitStatistics BitStatistics::folded(std::uint64_t row_bytes) const {
   BitStatistics result(row_bytes);
-  for (std::size_t i = 0; i < ones_.size(); ++i) result.ones_[i % result.ones_.size()] += ones_[i];
+  const std::vector<std::uint64_t> counts = ones();
+  for (std::size_t i = 0; i < counts.size(); ++i) result.ones_[i % result.ones_.size()] += counts[i];
   result.num_rows_ = num_rows_ * (row_bytes_ / row_bytes);
   return result;
 }

@@ -15,9 +15,10 @@ namespace stillbit {
 class BitStatistics {
  public:
   /// Counts rows of `row_bytes` (above 0) bytes.
-  explicit BitStatistics(std::uint64_t row_bytes) : row_bytes_(row_bytes), ones_(8 * row_bytes) {}
+  explicit BitStatistics(std::uint64_t row_bytes);
 
   /// Adds whole rows that lie back to back. Precondition: rows.size() is a multiple of row_bytes.
+  /// Fastest in multiples of `lap_bytes`: the rows that are left over are counted bit by bit.
   void add(Bytes rows);
 
   /// Adds what another object counted. Precondition: equal row_bytes.
@@ -29,13 +30,21 @@ class BitStatistics {
   [[nodiscard]] std::uint64_t row_bytes() const noexcept { return row_bytes_; }
   [[nodiscard]] std::uint64_t num_rows() const noexcept { return num_rows_; }
 
+  /// The least whole rows that fill whole lines of memory.
+  [[nodiscard]] std::uint64_t lap_bytes() const noexcept { return lap_bytes_; }
+
   /// In how many rows bit `bit % 8` of byte `bit / 8` is 1.
-  [[nodiscard]] const std::vector<std::uint64_t>& ones() const noexcept { return ones_; }
+  [[nodiscard]] std::vector<std::uint64_t> ones() const;
 
  private:
+  void read_out_planes(std::vector<std::uint64_t>& ones) const;
+
   std::uint64_t row_bytes_;
+  std::uint64_t lap_bytes_;
   std::uint64_t num_rows_ = 0;
-  std::vector<std::uint64_t> ones_;
+  std::vector<std::uint64_t> ones_;  ///< but for what the planes hold
+  std::vector<std::byte> planes_;    ///< bit-sliced counts of laps; empty until there are any
+  std::uint64_t num_plane_laps_ = 0;
 };
 
 }  // namespace stillbit

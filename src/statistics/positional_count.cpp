@@ -1,23 +1,24 @@
 #include "statistics/positional_count.hpp"
 
-#include "cpu/isa.hpp"
-
 namespace stillbit {
 namespace portable {
-#include "statistics/positional_count_kernel.inl"
+namespace {
+#include "statistics/positional_count.inl"
 }
+}  // namespace portable
 
 #if defined(__x86_64__)
 namespace avx2 {
-void count_positions(const std::byte* rows, std::uint64_t num_rows, std::uint64_t row_bytes, std::uint64_t* ones);
+void add_to_planes(const std::byte* rows, std::uint64_t num_rows, std::uint64_t row_bytes, std::byte* planes);
 }
 #endif
 
-void count_positions(const std::byte* rows, std::uint64_t num_rows, std::uint64_t row_bytes, std::uint64_t* ones) {
+void add_to_planes(const std::byte* rows, std::uint64_t num_rows, std::uint64_t row_bytes, std::byte* planes,
+                   [[maybe_unused]] cpu::Isa isa) {
 #if defined(__x86_64__)
-  if (cpu::active_isa() == cpu::Isa::kAvx2) return avx2::count_positions(rows, num_rows, row_bytes, ones);
+  if (isa == cpu::Isa::kAvx2) return avx2::add_to_planes(rows, num_rows, row_bytes, planes);
 #endif
-  portable::count_positions(rows, num_rows, row_bytes, ones);
+  portable::add_to_planes(rows, num_rows, row_bytes, planes);
 }
 
 }  // namespace stillbit

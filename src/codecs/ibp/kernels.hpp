@@ -2,6 +2,7 @@
 
 #include "codecs/codec.hpp"
 #include "codecs/ibp/layout.hpp"
+#include "cpu/isa.hpp"
 
 namespace stillbit::ibp {
 
@@ -21,7 +22,7 @@ struct Kernels {
 /// Masks that are priced together when a plan is made.
 inline constexpr unsigned kNumCandidates = 7;
 
-/// The kernels of the active instruction set for words of 1, 2, 4 or 8 bytes.
-const Kernels& kernels(unsigned view_bytes) noexcept;
+/// The kernels for words of 1, 2, 4 or 8 bytes. Precondition: the machine supports `isa`.
+const Kernels& kernels(unsigned view_bytes, cpu::Isa isa = cpu::active_isa()) noexcept;
 
 }  // namespace stillbit::ibp

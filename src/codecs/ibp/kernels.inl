@@ -3,6 +3,9 @@
 //   extract_bits(word, mask), deposit_bits(bits, mask)
 //   agree_bits<Word>(Vector<Word> differences): bit i is 1 where lane i is 0
 //
+// Masks are taken by value: what is written through `dst` could otherwise change their pointers, as far as a compiler knows,
+// and each would be read again for every word.
+//
 // Free bits are moved eight bytes at a time whatever the view is: words lie in a row, and their free bits in the stored
 // row, from the low end up, so that the bits of neighbouring words can be extracted and deposited together.
 
@@ -35,9 +38,11 @@ inline Vector<Word> load_row(const std::byte* row, std::uint64_t offset, std::ui
   return vector;
 }
 
-/// The stored size of a row of which `readable` bytes can be read (row_bytes, or more when other rows follow).
-template <class Word>
-inline std::uint32_t measure_row(const RowMasks& masks, const std::byte* row, std::uint64_t readable) {
+/// Goes over a row of which `readable` bytes can be read (row_bytes, or more when other rows follow). Calls
+/// `visit(deviation)` for each vector, with lanes that are 0 where the word agrees, and returns the row's stored size.
+template <class Word, class Visit>
+inline __attribute__((always_inline)) std::uint64_t compare_row(const RowMasks masks, const std::byte* row,
+                                                                std::uint64_t readable, Visit visit) {
   constexpr unsigned kLanes = kVectorBytes / sizeof(Word);
   Vector<Word> broken = {};
   std::uint64_t num_bits = masks.num_static_bits;
@@ -47,21 +52,24 @@ inline std::uint32_t measure_row(const RowMasks& masks, const std::byte* row, st
       const Vector<Word> difference =
           load_row<Word>(row, offset, readable) ^ load_vector<Word>(masks.value + offset);
       broken |= difference & load_vector<Word>(masks.constant + offset);
-      const auto deviates = (difference & load_vector<Word>(masks.patch + offset)) != 0;
-      patch_bits += (Vector<Word>)deviates & load_vector<Word>(masks.patch_bits + offset);
+      const Vector<Word> deviation = difference & load_vector<Word>(masks.patch + offset);
+      patch_bits += (Vector<Word>)(deviation != 0) & load_vector<Word>(masks.patch_bits + offset);
+      visit(deviation);
     }
     for (unsigned lane = 0; lane < kLanes; ++lane) num_bits += patch_bits[lane];
   }
   Word any = 0;
   for (unsigned lane = 0; lane < kLanes; ++lane) any = static_cast<Word>(any | broken[lane]);
   const std::uint64_t num_bytes = (num_bits + 7) / 8;
-  return static_cast<std::uint32_t>(any != 0 || num_bytes >= masks.row_bytes ? masks.row_bytes : num_bytes);
+  return any != 0 || num_bytes >= masks.row_bytes ? masks.row_bytes : num_bytes;
 }
 
 template <class Word>
 void measure(const RowMasks& masks, const std::byte* rows, std::uint64_t num_rows, std::uint32_t* sizes) {
   for (std::uint64_t i = 0; i < num_rows; ++i) {
-    sizes[i] = measure_row<Word>(masks, rows + i * masks.row_bytes, (num_rows - i) * masks.row_bytes);
+    const std::uint64_t size =
+        compare_row<Word>(masks, rows + i * masks.row_bytes, (num_rows - i) * masks.row_bytes, [](const auto&) {});
+    sizes[i] = static_cast<std::uint32_t>(size);
   }
 }
 
@@ -108,30 +116,29 @@ inline bool for_each_deviating(const RowMasks& masks, const std::byte* participa
 }
 
 template <class Word>
-std::uint64_t encode(const RowMasks& masks, const std::byte* row, std::byte* dst) {
+std::uint64_t encode(const RowMasks& shared_masks, const std::byte* row, std::byte* dst) {
+  const RowMasks masks = shared_masks;
   const std::uint64_t row_bytes = masks.row_bytes;
-  const std::uint64_t num_bytes = measure_row<Word>(masks, row, row_bytes);
+  BitWriter writer{dst};
+  std::uint64_t agree = 0;
+  unsigned filled = 0;
+  const std::uint64_t* checked = masks.checked;
+  const auto flush = [&] {
+    writer.put(extract_bits(agree, *checked), static_cast<unsigned>(__builtin_popcountll(*checked)));
+    ++checked;
+    agree = 0;
+    filled = 0;
+  };
+  const std::uint64_t num_bytes = compare_row<Word>(masks, row, row_bytes, [&](const Vector<Word>& deviation) {
+    if (masks.num_checked == 0) return;
+    agree |= agree_bits<Word>(deviation) << filled;
+    filled += kVectorBytes / sizeof(Word);
+    if (filled == 64) flush();
+  });
+  if (filled > 0) flush();
   if (num_bytes == row_bytes) {
     __builtin_memcpy(dst, row, row_bytes);
     return row_bytes;
-  }
-
-  BitWriter writer{dst};
-  if (masks.num_checked > 0) {
-    constexpr unsigned kLanes = kVectorBytes / sizeof(Word);
-    std::uint64_t agree = 0;
-    unsigned filled = 0;
-    for (std::uint64_t offset = 0, block = 0; offset < row_bytes; offset += kVectorBytes) {
-      const Vector<Word> difference =
-          load_row<Word>(row, offset, row_bytes) ^ load_vector<Word>(masks.value + offset);
-      agree |= agree_bits<Word>(difference & load_vector<Word>(masks.patch + offset)) << filled;
-      filled += kLanes;
-      if (filled < 64 && offset + kVectorBytes < row_bytes) continue;
-      const std::uint64_t checked = masks.checked[block++];
-      writer.put(extract_bits(agree, checked), static_cast<unsigned>(__builtin_popcountll(checked)));
-      agree = 0;
-      filled = 0;
-    }
   }
   for (std::uint64_t offset = 0; offset < row_bytes; offset += 8) {
     const std::uint64_t free = load<std::uint64_t>(masks.free + offset);
@@ -158,7 +165,7 @@ inline std::uint64_t load_stream(const std::byte* stream, std::uint64_t bit_offs
 }
 
 template <class Word>
-inline bool decode_row(const RowMasks& masks, const std::byte* src, std::uint64_t num_bytes, std::byte* dst) {
+inline bool decode_row(const RowMasks masks, const std::byte* src, std::uint64_t num_bytes, std::byte* dst) {
   if (num_bytes < masks.minimum_row_bytes) return false;
   const std::uint64_t row_bytes = masks.row_bytes;
   std::uint64_t bit_offset = masks.num_checked;

@@ -1,7 +1,6 @@
 #include "codecs/ibp/kernels.hpp"
 
 #include "codecs/ibp/lane.hpp"
-#include "cpu/isa.hpp"
 
 #include <bit>
 
@@ -33,10 +32,10 @@ extern const Kernels kKernels[4];
 }
 #endif
 
-const Kernels& kernels(unsigned view_bytes) noexcept {
+const Kernels& kernels(unsigned view_bytes, [[maybe_unused]] cpu::Isa isa) noexcept {
   const int i = std::countr_zero(view_bytes);
 #if defined(__x86_64__)
-  if (cpu::active_isa() == cpu::Isa::kAvx2) return avx2::kKernels[i];
+  if (isa == cpu::Isa::kAvx2) return avx2::kKernels[i];
 #endif
   return portable::kKernels[i];
 }

@@ -18,6 +18,10 @@ std::uint64_t most_deviating(std::uint64_t num_rows, unsigned threshold) {
   return num_rows / kThresholdUnit * rest + num_rows % kThresholdUnit * rest / kThresholdUnit;
 }
 
+/// What a deviating element costs besides its patch bits. It takes as long to decode as several that agree: masks that gain
+/// next to nothing by deviating often are not worth it.
+constexpr std::uint64_t kDeviationPrice = 2;
+
 /// The masks that each threshold gives to a run of words: per column, or one run of the length of an element for all.
 struct Candidates {
   std::vector<std::uint64_t> value;
@@ -30,10 +34,11 @@ Candidates candidates_from(const BitStatistics& statistics, unsigned view_bytes)
   const std::uint64_t num_rows = statistics.num_rows();
   Candidates result{std::vector<std::uint64_t>(num_words), std::vector<std::uint64_t>(num_words), {}};
   for (auto& mask : result.mask) mask.resize(num_words);
-  for (std::uint64_t i = 0; i < statistics.ones().size(); ++i) {
+  const std::vector<std::uint64_t> counts = statistics.ones();
+  for (std::uint64_t i = 0; i < counts.size(); ++i) {
     const std::uint64_t word = i / (8 * view_bytes);
     const std::uint64_t bit = std::uint64_t{1} << (i % (8 * view_bytes));
-    const std::uint64_t ones = statistics.ones()[i];
+    const std::uint64_t ones = counts[i];
     const std::uint64_t agreeing = std::max(ones, num_rows - ones);
     if (2 * ones > num_rows) result.value[word] |= bit;
     if (agreeing == num_rows) result.constant[word] |= bit;
@@ -80,7 +85,7 @@ std::vector<Entry> cheapest_entries(const Candidates& candidates, unsigned view_
       const std::uint64_t every = 8 * view_bytes - num_bits(mask) + (entry.patch() != 0);
       std::uint64_t price = 0;
       for (std::uint64_t column = word; column < num_columns; column += num_words) {
-        price += every * num_rows + num_bits(entry.patch()) * deviations[t * num_columns + column];
+        price += every * num_rows + (num_bits(entry.patch()) + kDeviationPrice) * deviations[t * num_columns + column];
       }
       if (price >= lowest) continue;
       lowest = price;
