@@ -149,6 +149,8 @@ Result<std::uint64_t> Decoder::expand_in_pieces(unsigned num_threads, const Cons
   const std::uint64_t size = geometry.num_bytes();
   // Pieces of a checksum do not end where rows do: a task expands all rows that its pieces touch. It has enough pieces
   // that the rows which two tasks expand do not matter.
+  // Rows of a tensor without rows may have any size.
+  if (size == 0) return checksum_of_digests({});
   const Bytes raw = reader.raw_rows();
   const std::uint64_t least = raw.empty() ? std::max<std::uint64_t>(4 * geometry.row_bytes, kChecksumPieceBytes) : kChecksumPieceBytes;
   const std::uint64_t pieces_per_task = ceil_div(least, kChecksumPieceBytes);

@@ -144,6 +144,10 @@ Result<SafetensorsHeader> parse_safetensors(Bytes file) {
                    std::to_string(file.size()));
   }
   const char* text = reinterpret_cast<const char*>(file.data()) + 8;
+  // The JSON library would skip a byte-order mark and end at a zero byte: neither is JSON.
+  if (header_bytes == 0 || text[0] != '{' || std::memchr(text, 0, header_bytes) != nullptr) {
+    return corrupt("safetensors header: not valid JSON");
+  }
   HeaderReader reader;
   if (!nlohmann::json::sax_parse(text, text + header_bytes, &reader)) {
     return corrupt("safetensors header: " + (reader.error.empty() ? "not valid JSON" : reader.error));

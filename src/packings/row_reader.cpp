@@ -31,8 +31,8 @@ std::uint64_t RowReader::packed_start(std::uint64_t row) const noexcept {
   const std::byte* entry = index_.data() + row / format::kIndexBlockTiles * format::index_entry_bytes(index_bits_);
   const std::uint64_t within = row % format::kIndexBlockTiles;
   const std::uint64_t delta = load_bits_exactly(entry + 8, within * index_bits_, index_bits_);
-  // A hostile base may overflow; the sum then wraps around and fails the checks on the range.
-  return load<std::uint64_t>(entry) + within * row_unit_ + delta;
+  // A hostile base must not wrap around into the section; what is added to it is far from doing so.
+  return std::min(load<std::uint64_t>(entry), kMaxTensorBytes) + within * row_unit_ + delta;
 }
 
 bool RowReader::packed_range(std::uint64_t row, Range& range) const noexcept {

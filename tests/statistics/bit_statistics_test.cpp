@@ -1,0 +1,85 @@
+#include "statistics/bit_statistics.hpp"
+
+#include "statistics/positional_count.hpp"
+#include "tests/support/make_tensor.hpp"
+
+#include <gtest/gtest.h>
+
+namespace stillbit {
+namespace {
+
+using testing::make_tensor;
+using testing::Values;
+
+/// One bit after the other.
+std::vector<std::uint64_t> counted_plainly(Bytes rows, std::uint64_t row_bytes) {
+  std::vector<std::uint64_t> ones(8 * row_bytes);
+  for (std::uint64_t i = 0; i < rows.size(); ++i) {
+    for (unsigned bit = 0; bit < 8; ++bit) {
+      ones[i % row_bytes * 8 + bit] += static_cast<unsigned>(rows[i]) >> bit & 1;
+    }
+  }
+  return ones;
+}
+
+class RowWidths : public ::testing::TestWithParam<std::uint64_t> {};
+
+TEST_P(RowWidths, CountsAreThoseOfAPlainCount) {
+  const std::uint64_t row_bytes = GetParam();
+  for (const std::uint64_t num_rows : {0, 1, 7, 8, 9, 64, 333}) {
+    const auto tensor = make_tensor(DType::kU8, {num_rows, row_bytes}, Values::kRandomBits, num_rows);
+    BitStatistics statistics(row_bytes);
+    statistics.add(tensor.data);
+    EXPECT_EQ(statistics.num_rows(), num_rows);
+    EXPECT_EQ(statistics.ones(), counted_plainly(tensor.data, row_bytes)) << num_rows << " rows";
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, RowWidths, ::testing::Values(1, 2, 3, 8, 12, 31, 40, 64, 100, 128, 1000));
+
+TEST(BitStatistics, PartsAddUpToTheWhole) {
+  const auto tensor = make_tensor(DType::kF32, {1000, 10}, Values::kNormal, 1);
+  BitStatistics whole(40);
+  whole.add(tensor.data);
+  BitStatistics left(40);
+  BitStatistics right(40);
+  left.add(Bytes(tensor.data).first(40 * 123));
+  right.add(Bytes(tensor.data).subspan(40 * 123, 40 * 500));
+  right.add(Bytes(tensor.data).subspan(40 * 623));
+  left.merge(right);
+  EXPECT_EQ(left.ones(), whole.ones());
+  EXPECT_EQ(left.num_rows(), whole.num_rows());
+}
+
+TEST(BitStatistics, FoldingCountsShorterRows) {
+  const auto tensor = make_tensor(DType::kF32, {100, 10}, Values::kNormal, 1);
+  BitStatistics rows(40);
+  rows.add(tensor.data);
+  BitStatistics elements(4);
+  elements.add(tensor.data);
+  EXPECT_EQ(rows.folded(4).ones(), elements.ones());
+  EXPECT_EQ(rows.folded(4).num_rows(), 1000U);
+}
+
+TEST(BitStatistics, CountsPastWhatThePlanesHold) {
+  const std::uint64_t num_rows = kMaxPlaneRows + 1000;
+  const std::vector<std::byte> rows(num_rows * 64, std::byte{1});
+  BitStatistics statistics(64);
+  statistics.add(rows);
+  statistics.add(Bytes(rows).first(64 * 8));
+  EXPECT_EQ(statistics.ones()[0], num_rows + 8);
+  EXPECT_EQ(statistics.ones()[1], 0U);
+}
+
+TEST(PositionalCount, InstructionSetsAgree) {
+  if (!cpu::supported(cpu::Isa::kAvx2)) GTEST_SKIP() << "no AVX2";
+  const auto tensor = make_tensor(DType::kU8, {100, 192}, Values::kRandomBits, 3);
+  std::vector<std::byte> portable(kNumPlanes * 192);
+  std::vector<std::byte> avx2(kNumPlanes * 192);
+  add_to_planes(tensor.data.data(), 100, 192, portable.data(), cpu::Isa::kPortable);
+  add_to_planes(tensor.data.data(), 100, 192, avx2.data(), cpu::Isa::kAvx2);
+  EXPECT_EQ(portable, avx2);
+}
+
+}  // namespace
+}  // namespace stillbit
