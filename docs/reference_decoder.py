@@ -78,7 +78,7 @@ def parse_header(payload: bytes) -> Header:
     magic, payload_checksum = struct.unpack_from("<8sQ", payload, 0)
     require(magic == b"STILLBIT", "magic", "must be STILLBIT")
     version, dtype, codec, packing, rank, row_dims, index_bits = struct.unpack_from("<H6B", payload, 16)
-    data_checksum, *section_bytes, row_unit, tile_rows = struct.unpack_from("<7Q", payload, 24)
+    data_checksum, *section_bytes, row_unit, tile_bytes = struct.unpack_from("<7Q", payload, 24)
     require(version == 1, "version", "must be 1")
     require(payload_checksum == checksum(payload[16:]), "payload_checksum", "does not match")
     require(dtype < len(DTYPES), "dtype", "is unknown")
@@ -92,13 +92,16 @@ def parse_header(payload: bytes) -> Header:
     num_rows = math.prod(shape[: rank - row_dims])
     row_bytes = math.prod(shape[rank - row_dims :]) * ELEMENT_BYTES[DTYPES[dtype]]
     data_bytes = num_rows * row_bytes
-    require(data_bytes < 2**62 and math.prod(d for d in shape if d) < 2**62, "shape", "must be below 2^62")
-    if tile_rows != 1:
+    element_bytes = ELEMENT_BYTES[DTYPES[dtype]]
+    require(math.prod(d for d in shape if d) * element_bytes < 2**62, "shape", "must be below 2^62 bytes")
+    if tile_bytes != row_bytes:
         allowed = PACKINGS[packing] == "packed" and CODECS[codec] != "raw"
-        require(allowed, "tile_rows", "must be 1 when slotted and with codec raw")
-        require(2 <= tile_rows <= num_rows, "tile_rows", "must be 1, or from 2 to the number of rows")
-        require(tile_rows * row_bytes <= 2**20, "tile_rows", "must give tiles of at most 2^20 bytes")
-        num_rows, row_bytes = -(-num_rows // tile_rows), tile_rows * row_bytes
+        require(allowed, "tile_bytes", "must be row_bytes when slotted and with codec raw")
+        require(1 <= tile_bytes <= min(data_bytes, 2**20), "tile_bytes", "must be at most the tensor and 2^20")
+        require(tile_bytes % element_bytes == 0, "tile_bytes", "must be a multiple of the element's size")
+        num_rows, row_bytes = -(-data_bytes // tile_bytes), tile_bytes
+    if CODECS[codec] == "raw":
+        require(row_unit == row_bytes and index_bits == 0, "row_unit, index_bits", "must be row_bytes and 0 with codec raw")
     return Header(
         DTYPES[dtype], shape, CODECS[codec], PACKINGS[packing], index_bits, data_checksum,
         tuple(section_bytes), row_unit, data_bytes, num_rows, row_bytes,
@@ -151,7 +154,7 @@ def decode_payload(payload: bytes) -> Tensor:
                 raise ValueError("row: must be raw with codec raw")
             row = decode_row(row, plan)
         decoded.append(row)
-    data = b"".join(decoded)[: header.data_bytes]  # the last tile may have room for more rows than there are
+    data = b"".join(decoded)[: header.data_bytes]  # the last tile may have room for more than there is
     require(header.data_checksum == checksum(data), "data_checksum", "does not match")
     return header.dtype, header.shape, data
 
@@ -171,6 +174,8 @@ def packed_rows(header: Header, index: bytes, rows: bytes, overflow: bytes) -> I
             return
         bounds = range(0, len(rows) + 1, header.row_unit) if header.row_unit else [0] * (header.num_rows + 1)
     else:
+        least, most = header.num_rows * header.row_unit, header.num_rows * header.row_bytes
+        require(least <= len(rows) <= most, "rows_bytes", "must be from num_rows x row_unit to num_rows x row_bytes")
         bounds = [*row_starts(header, index), len(rows)]
     for start, end in itertools.pairwise(bounds):
         require(start <= end <= len(rows), "index", "a row must start no later than it ends, within the section")
@@ -305,7 +310,8 @@ def read_file(path: str | Path) -> dict[str, Tensor]:
     require(member(metadata, "stillbit.checksum", str) == digest, "stillbit.checksum", "does not match")
     manifest = parse_json(text, "stillbit")
     require(member(manifest, "version", int) == 1, "version", "must be 1")
-    string_map(manifest, "metadata")
+    source_format = string_map(manifest, "metadata").get("format")
+    require(metadata.get("format") == source_format, "format", "must be the manifest's")
     tensors: dict[str, Tensor] = {}
     named = set()
     for entry in member(manifest, "tensors", list):

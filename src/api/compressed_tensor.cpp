@@ -145,7 +145,7 @@ double CompressedTensor::transfer_ratio() const {
   raw.packing = Packing::kPacked;
   raw.index_bits = 0;
   raw.row_unit = geometry.row_bytes;
-  raw.tile_rows = 1;
+  raw.tile_bytes = geometry.row_bytes;
   const packing::RowReader raw_reader(raw, {}, {}, {}, 0);
   const packing::RowReader reader = impl_->reader();
   std::uint64_t raw_sectors = 0;
@@ -155,7 +155,9 @@ double CompressedTensor::transfer_ratio() const {
     // Neither product overflows: the step is taken apart.
     const std::uint64_t row = geometry.num_rows / count * i + geometry.num_rows % count * i / count;
     raw_sectors += raw_reader.num_sectors(row);
-    sectors += reader.num_sectors(row / impl_->header.tile_rows);
+    const std::uint64_t first_tile = row * geometry.row_bytes / impl_->header.tile_bytes;
+    const std::uint64_t last_tile = ((row + 1) * geometry.row_bytes - 1) / impl_->header.tile_bytes;
+    for (std::uint64_t tile = first_tile; tile <= last_tile; ++tile) sectors += reader.num_sectors(tile);
   }
   return sectors == 0 ? static_cast<double>(raw_sectors) : static_cast<double>(raw_sectors) / static_cast<double>(sectors);
 }
@@ -166,7 +168,7 @@ TensorInfo CompressedTensor::info() const {
 
 void CompressedTensor::decompress(std::span<std::byte> out, unsigned num_threads) const {
   unwrap(check_output(impl_->header, num_rows(), out.size()));
-  unwrap(with_decoder(*impl_, [&](const Decoder& decoder) { return decoder.expand(0, num_rows(), out.data(), num_threads); }));
+  unwrap(with_decoder(*impl_, [&](const Decoder& decoder) { return decoder.expand(out.data(), num_threads); }));
 }
 
 void CompressedTensor::gather(std::span<const std::int64_t> index, std::span<std::byte> out, unsigned num_threads) const {

@@ -71,7 +71,7 @@ struct RawLayout {
 
 Result<RawLayout> raw_layout(const TensorFile& file, const std::filesystem::path& output) {
   RawLayout layout;
-  if (output.extension() == ".npy") {
+  if (has_suffix(output, ".npy")) {
     if (file.stored.size() != 1) {
       return invalid("a .npy file holds one tensor, this file has " + std::to_string(file.stored.size()) +
                      ": decompress to .safetensors");
@@ -82,7 +82,7 @@ Result<RawLayout> raw_layout(const TensorFile& file, const std::filesystem::path
     layout.file_bytes = layout.header.size() + tensor.raw_bytes();
     return layout;
   }
-  if (output.extension() != ".safetensors") return invalid("the output must be a .npy or .safetensors file");
+  if (!has_suffix(output, ".safetensors")) return invalid("the output must be a .npy or .safetensors file");
   format::SafetensorsHeader header;
   header.metadata = file.metadata;
   std::uint64_t end = 0;
@@ -108,9 +108,14 @@ Result<const Source*> original_of(const TensorFile::StoredTensor& stored, const 
   return Fault{ErrorCode::kMismatch, "is not in " + original.path.string()};
 }
 
+bool is_unsigned(DType dtype) {
+  return dtype == DType::kU8 || dtype == DType::kU16 || dtype == DType::kU32 || dtype == DType::kU64;
+}
+
 Result<void> check_type(const CompressedTensor& tensor, const Source& original) {
-  // A .npy file holds bf16 and fp8 as unsigned integers.
-  const bool same_dtype = tensor.dtype() == original.dtype || format::npy_dtype(tensor.dtype()) == original.dtype;
+  // Unsigned integers may hold anything: they are how .npy files hold bf16 and fp8, and what --as reads as other types.
+  const bool same_dtype = tensor.dtype() == original.dtype ||
+                          (is_unsigned(original.dtype) && num_bytes(tensor.dtype()) == num_bytes(original.dtype));
   if (same_dtype && tensor.shape() == original.shape) return {};
   return Fault{ErrorCode::kMismatch, "is " + std::string(name(tensor.dtype())) + " " + to_string(tensor.shape()) +
                                          ", the original is " + std::string(name(original.dtype)) + " " + to_string(original.shape)};
@@ -152,7 +157,7 @@ FileInfo compress_file(const std::filesystem::path& input, const std::filesystem
     unwrap_in(input, name, prepare());
   }
 
-  FileWriter writer = unwrap(FileWriter::create(output, tensors, file.metadata));
+  FileWriter writer = unwrap_in(input, FileWriter::create(output, tensors, file.metadata));
   for (std::size_t i = 0; i < encoders.size(); ++i) {
     if (first_equal[i] != i) continue;
     unwrap_in(output, tensors[i].name, writer.write(i, num_threads, [&](SectionSink& sink) { return encoders[i].write(sink); }));
@@ -164,7 +169,7 @@ FileInfo compress_file(const std::filesystem::path& input, const std::filesystem
 void decompress_file(const std::filesystem::path& input, const std::filesystem::path& output, const DecompressFileOptions& options) {
   const TensorFile file = unwrap(open_tensor_file(input));
   require_compressed(file);
-  const RawLayout layout = unwrap(raw_layout(file, output));
+  const RawLayout layout = unwrap_in(input, raw_layout(file, output));
   io::AtomicFile writer = unwrap(io::AtomicFile::create(output));
   unwrap(writer.set_size(layout.file_bytes));
   unwrap(writer.write(0, std::as_bytes(std::span(layout.header))));

@@ -19,7 +19,8 @@ constexpr std::uint64_t kPrefetchRows = 16;
 constexpr std::uint64_t kTaskBytes = std::uint64_t{256} << 10;
 
 Fault corrupt_row(const Decoder& decoder, std::uint64_t tile) {
-  return corrupt("row " + std::to_string(tile * decoder.header.tile_rows) + " is malformed");
+  const std::uint64_t row = tile * decoder.header.tile_bytes / decoder.header.geometry.row_bytes;
+  return corrupt("row " + std::to_string(row) + " is malformed");
 }
 
 /// Expands tiles tile_of(0) … tile_of(count − 1). Tiles are handed to the codec in batches; one that had to be put together
@@ -44,33 +45,52 @@ Result<void> expand_tiles(const Decoder& decoder, std::uint64_t count, std::byte
   return {};
 }
 
-/// Expands single rows of tiles: the whole tile, once for neighbours in the index that share it.
-template <class RowOf>
-Result<void> gather_from_tiles(const Decoder& decoder, std::uint64_t count, std::byte* dst, const RowOf& row_of) {
-  const std::uint64_t row_bytes = decoder.header.geometry.row_bytes;
-  const std::uint64_t tile_rows = decoder.header.tile_rows;
-  std::vector<std::byte> tile(tile_rows * row_bytes);
-  std::uint64_t expanded = ~std::uint64_t{0};
-  for (std::uint64_t i = 0; i < count; ++i) {
-    if (i + kPrefetchRows < count) decoder.reader.prefetch(row_of(i + kPrefetchRows) / tile_rows);
-    if (const std::uint64_t wanted = row_of(i) / tile_rows; wanted != expanded) {
-      STILLBIT_CHECK(expand_tiles(decoder, 1, tile.data(), [&](std::uint64_t) { return wanted; }, false));
-      expanded = wanted;
-    }
-    std::memcpy(dst + i * row_bytes, tile.data() + row_of(i) % tile_rows * row_bytes, row_bytes);
-  }
-  return {};
-}
+/// Expands bytes of the tensor tile by tile. Keeps the last tile that was needed in part: neighbours may need it, too.
+class PartExpander {
+ public:
+  explicit PartExpander(const Decoder& decoder) : decoder_(decoder), tile_bytes_(decoder.header.tile_bytes) {}
 
-/// Cuts `count` rows into tasks of a multiple of `granularity` rows and runs `body(first, count)` for each.
+  Result<void> expand(std::uint64_t begin, std::uint64_t count, std::byte* dst) {
+    if (begin % tile_bytes_ != 0) STILLBIT_CHECK(expand_part(begin, count, dst));
+    const std::uint64_t num_tiles = count / tile_bytes_;
+    const std::uint64_t first_tile = begin / tile_bytes_;
+    STILLBIT_CHECK(expand_tiles(decoder_, num_tiles, dst, [&](std::uint64_t i) { return first_tile + i; }, false));
+    begin += num_tiles * tile_bytes_;
+    count -= num_tiles * tile_bytes_;
+    dst += num_tiles * tile_bytes_;
+    return count == 0 ? Result<void>() : expand_part(begin, count, dst);
+  }
+
+ private:
+  /// Copies bytes up to the end of the tile that holds the first of them, and moves on behind them.
+  Result<void> expand_part(std::uint64_t& begin, std::uint64_t& count, std::byte*& dst) {
+    const std::uint64_t within = begin % tile_bytes_;
+    const std::uint64_t num_bytes = std::min(count, tile_bytes_ - within);
+    if (const std::uint64_t wanted = begin / tile_bytes_; tile_.empty() || wanted != held_) {
+      tile_.resize(tile_bytes_);
+      STILLBIT_CHECK(expand_tiles(decoder_, 1, tile_.data(), [&](std::uint64_t) { return wanted; }, false));
+      held_ = wanted;
+    }
+    std::memcpy(dst, tile_.data() + within, num_bytes);
+    begin += num_bytes;
+    count -= num_bytes;
+    dst += num_bytes;
+    return {};
+  }
+
+  const Decoder& decoder_;
+  std::uint64_t tile_bytes_;
+  std::vector<std::byte> tile_;
+  std::uint64_t held_ = 0;
+};
+
+/// Cuts `count` things of `unit_bytes` bytes into tasks and runs `body(first, count)` for each.
 template <class Body>
-Result<void> for_each_task(std::uint64_t count, std::uint64_t row_bytes, std::uint64_t granularity, unsigned num_threads,
-                           const Body& body) {
-  const std::uint64_t rows_per_task = align_up(std::max<std::uint64_t>(1, kTaskBytes / row_bytes), granularity);
-  const std::uint64_t num_tasks = ceil_div(count, rows_per_task);
-  return cpu::parallel_for(num_tasks, cpu::resolve_threads(num_threads), [&](std::uint64_t task, unsigned) {
-    const std::uint64_t first = task * rows_per_task;
-    return body(first, std::min(rows_per_task, count - first));
+Result<void> for_each_task(std::uint64_t count, std::uint64_t unit_bytes, unsigned num_threads, const Body& body) {
+  const std::uint64_t units_per_task = std::max<std::uint64_t>(1, kTaskBytes / unit_bytes);
+  return cpu::parallel_for(ceil_div(count, units_per_task), cpu::resolve_threads(num_threads), [&](std::uint64_t task, unsigned) {
+    const std::uint64_t first = task * units_per_task;
+    return body(first, std::min(units_per_task, count - first));
   });
 }
 
@@ -90,54 +110,37 @@ Result<void> check_indices(std::span<const Index> index, std::uint64_t num_rows)
 template Result<void> check_indices(std::span<const std::int32_t>, std::uint64_t);
 template Result<void> check_indices(std::span<const std::int64_t>, std::uint64_t);
 
-Result<void> Decoder::expand(std::uint64_t first, std::uint64_t count, std::byte* dst) const {
-  const std::uint64_t row_bytes = header.geometry.row_bytes;
-  const std::uint64_t tile_rows = header.tile_rows;
-  if (row_bytes == 0) return {};
-  // Rows at the ends may be parts of tiles.
-  std::vector<std::byte> tile;
-  const auto expand_part = [&](std::uint64_t num_rows) -> Result<void> {
-    tile.resize(tile_rows * row_bytes);
-    STILLBIT_CHECK(expand_tiles(*this, 1, tile.data(), [&](std::uint64_t) { return first / tile_rows; }, false));
-    std::memcpy(dst, tile.data() + first % tile_rows * row_bytes, num_rows * row_bytes);
-    first += num_rows;
-    count -= num_rows;
-    dst += num_rows * row_bytes;
-    return {};
-  };
-  if (first % tile_rows != 0) STILLBIT_CHECK(expand_part(std::min(count, tile_rows - first % tile_rows)));
-  const std::uint64_t num_tiles = count / tile_rows;
-  STILLBIT_CHECK(expand_tiles(*this, num_tiles, dst, [&](std::uint64_t i) { return first / tile_rows + i; }, false));
-  first += num_tiles * tile_rows;
-  count -= num_tiles * tile_rows;
-  dst += num_tiles * tile_rows * row_bytes;
-  return count > 0 ? expand_part(count) : Result<void>();
-}
-
-Result<void> Decoder::expand(std::uint64_t first, std::uint64_t count, std::byte* dst, unsigned num_threads) const {
-  const std::uint64_t row_bytes = header.geometry.row_bytes;
-  if (row_bytes == 0) return {};
+Result<void> Decoder::expand(std::byte* dst, unsigned num_threads) const {
+  const std::uint64_t size = header.geometry.num_bytes();
+  if (size == 0) return {};
   if (const Bytes raw = reader.raw_rows(); !raw.empty()) {
-    // Byte by byte, so that long rows are shared between threads, too.
-    return for_each_task(count * row_bytes, 1, 1, num_threads, [&](std::uint64_t begin, std::uint64_t num_bytes) -> Result<void> {
-      std::memcpy(dst + begin, raw.data() + first * row_bytes + begin, num_bytes);
+    return for_each_task(size, 1, num_threads, [&](std::uint64_t begin, std::uint64_t count) -> Result<void> {
+      std::memcpy(dst + begin, raw.data() + begin, count);
       return {};
     });
   }
-  return for_each_task(count, row_bytes, header.tile_rows, num_threads, [&](std::uint64_t begin, std::uint64_t num_rows) {
-    return expand(first + begin, num_rows, dst + begin * row_bytes);
+  const RowGeometry tiles = header.tiles();
+  return for_each_task(tiles.num_rows, tiles.row_bytes, num_threads, [&](std::uint64_t first, std::uint64_t count) {
+    const std::uint64_t begin = first * tiles.row_bytes;
+    return PartExpander(*this).expand(begin, std::min(count * tiles.row_bytes, size - begin), dst + begin);
   });
 }
 
 template <class Index>
 Result<void> Decoder::gather(std::span<const Index> index, std::byte* dst, unsigned num_threads) const {
-  const RowGeometry& geometry = header.geometry;
-  STILLBIT_CHECK(check_indices(index, geometry.num_rows));
-  if (geometry.row_bytes == 0) return {};
-  return for_each_task(index.size(), geometry.row_bytes, 1, num_threads, [&](std::uint64_t first, std::uint64_t count) {
+  const std::uint64_t row_bytes = header.geometry.row_bytes;
+  STILLBIT_CHECK(check_indices(index, header.geometry.num_rows));
+  if (row_bytes == 0) return {};
+  return for_each_task(index.size(), row_bytes, num_threads, [&](std::uint64_t first, std::uint64_t count) -> Result<void> {
     const auto row_of = [&](std::uint64_t i) { return static_cast<std::uint64_t>(index[first + i]); };
-    if (header.tile_rows == 1) return expand_tiles(*this, count, dst + first * geometry.row_bytes, row_of, true);
-    return gather_from_tiles(*this, count, dst + first * geometry.row_bytes, row_of);
+    std::byte* const out = dst + first * row_bytes;
+    if (header.tile_bytes == row_bytes) return expand_tiles(*this, count, out, row_of, true);
+    PartExpander expander(*this);
+    for (std::uint64_t i = 0; i < count; ++i) {
+      if (i + kPrefetchRows < count) reader.prefetch(row_of(i + kPrefetchRows) * row_bytes / header.tile_bytes);
+      STILLBIT_CHECK(expander.expand(row_of(i) * row_bytes, row_bytes, out + i * row_bytes));
+    }
+    return {};
   });
 }
 
@@ -145,35 +148,29 @@ template Result<void> Decoder::gather(std::span<const std::int32_t>, std::byte*,
 template Result<void> Decoder::gather(std::span<const std::int64_t>, std::byte*, unsigned) const;
 
 Result<std::uint64_t> Decoder::expand_in_pieces(unsigned num_threads, const Consume& consume) const {
-  const RowGeometry& geometry = header.geometry;
-  const std::uint64_t size = geometry.num_bytes();
-  // Pieces of a checksum do not end where rows do: a task expands all rows that its pieces touch. It has enough pieces
-  // that the rows which two tasks expand do not matter.
-  // Rows of a tensor without rows may have any size.
+  const std::uint64_t size = header.geometry.num_bytes();
   if (size == 0) return checksum_of_digests({});
   const Bytes raw = reader.raw_rows();
-  const std::uint64_t least = raw.empty() ? std::max<std::uint64_t>(4 * geometry.row_bytes, kChecksumPieceBytes) : kChecksumPieceBytes;
-  const std::uint64_t pieces_per_task = ceil_div(least, kChecksumPieceBytes);
-  const std::uint64_t task_bytes = pieces_per_task * kChecksumPieceBytes;
+  // Pieces of a checksum do not end where tiles do: a task has enough of them that tiles which two tasks expand do not matter.
+  const std::uint64_t least = raw.empty() ? std::max(4 * header.tile_bytes, kChecksumPieceBytes) : kChecksumPieceBytes;
+  const std::uint64_t task_bytes = align_up(least, kChecksumPieceBytes);
   std::vector<std::uint64_t> digests(ceil_div(size, kChecksumPieceBytes));
   STILLBIT_CHECK(cpu::parallel_for(ceil_div(size, task_bytes), cpu::resolve_threads(num_threads), [&](std::uint64_t task, unsigned) -> Result<void> {
     const std::uint64_t begin = task * task_bytes;
-    const std::uint64_t end = std::min(begin + task_bytes, size);
-    std::vector<std::byte> rows;
-    Bytes wanted;
+    const std::uint64_t count = std::min(task_bytes, size - begin);
+    std::vector<std::byte> expanded;
+    Bytes part;
     if (raw.empty()) {
-      const std::uint64_t first_row = begin / geometry.row_bytes;
-      const std::uint64_t end_row = ceil_div(end, geometry.row_bytes);
-      rows.resize((end_row - first_row) * geometry.row_bytes);
-      STILLBIT_CHECK(expand(first_row, end_row - first_row, rows.data()));
-      wanted = Bytes(rows).subspan(begin - first_row * geometry.row_bytes, end - begin);
+      expanded.resize(count);
+      STILLBIT_CHECK(PartExpander(*this).expand(begin, count, expanded.data()));
+      part = expanded;
     } else {
-      wanted = raw.subspan(begin, end - begin);
+      part = raw.subspan(begin, count);
     }
-    for (std::uint64_t at = 0; at < wanted.size(); at += kChecksumPieceBytes) {
-      digests[(begin + at) / kChecksumPieceBytes] = digest(wanted.subspan(at, std::min(kChecksumPieceBytes, wanted.size() - at)));
+    for (std::uint64_t at = 0; at < count; at += kChecksumPieceBytes) {
+      digests[(begin + at) / kChecksumPieceBytes] = digest(part.subspan(at, std::min(kChecksumPieceBytes, count - at)));
     }
-    return consume(begin, wanted);
+    return consume(begin, part);
   }));
   return checksum_of_digests(digests);
 }

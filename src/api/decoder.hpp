@@ -19,11 +19,8 @@ struct Decoder {
   const RowCodec& codec;
   const packing::RowReader& reader;
 
-  /// Rows first … first + count − 1 into `dst`, back to back.
-  Result<void> expand(std::uint64_t first, std::uint64_t count, std::byte* dst) const;
-
-  /// The same on several threads.
-  Result<void> expand(std::uint64_t first, std::uint64_t count, std::byte* dst, unsigned num_threads) const;
+  /// The whole tensor into `dst`.
+  Result<void> expand(std::byte* dst, unsigned num_threads) const;
 
   /// Rows index[0], index[1] …; fails before anything is written when one is out of range.
   template <class Index>

@@ -35,7 +35,13 @@ constexpr std::uint64_t kMaxCountedRowBytes = 65536;
 
 /// Rows shorter than this are encoded in tiles of about this size, where they are packed. At 512 bytes the half byte that
 /// ends a tile on average and its bits in the index cost less than 0.5 %.
-constexpr std::uint64_t kTileBytes = 512;
+constexpr std::uint64_t kShortTileBytes = 512;
+
+/// Rows too long to be counted column by column are encoded in tiles of this size, where they are packed.
+constexpr std::uint64_t kLongTileBytes = 4096;
+
+/// Codecs do not look at rows longer than this.
+constexpr std::uint64_t kMaxSampledRowBytes = std::uint64_t{16} << 20;
 
 Fault source_changed() { return {ErrorCode::kIo, "the tensor changed while it was compressed"}; }
 
@@ -45,9 +51,11 @@ std::uint64_t counted_bytes(const RowGeometry& geometry, unsigned element_bytes)
   return geometry.row_bytes % 8 == 0 ? 8 : element_bytes;
 }
 
-std::uint64_t choose_tile_rows(const RowGeometry& geometry, Packing packing) {
-  if (packing == Packing::kSlotted || geometry.row_bytes >= kTileBytes) return 1;
-  return std::clamp<std::uint64_t>(ceil_div(kTileBytes, geometry.row_bytes), 1, geometry.num_rows);
+std::uint64_t choose_tile_bytes(const RowGeometry& geometry, Packing packing) {
+  if (packing == Packing::kSlotted) return geometry.row_bytes;
+  if (geometry.row_bytes > kMaxCountedRowBytes) return kLongTileBytes;
+  const std::uint64_t num_rows = std::min(ceil_div(kShortTileBytes, geometry.row_bytes), geometry.num_rows);
+  return num_rows * geometry.row_bytes;
 }
 
 }  // namespace
@@ -93,11 +101,13 @@ Result<Encoder> Encoder::prepare(const Source& source, const CompressOptions& op
 
   const format::PayloadHeader raw_header = header;
   std::vector<std::byte> copied;
-  header.tile_rows = choose_tile_rows(header.geometry, options.packing);
+  header.tile_bytes = choose_tile_bytes(header.geometry, options.packing);
   encoder.fill_last_tile();
   const RowGeometry tiles = header.tiles();
   const Bytes whole_tiles = source.data.first(source.data.size() / tiles.row_bytes * tiles.row_bytes);
-  const Bytes sample = planner::take_sample(whole_tiles, tiles.row_bytes, options.max_sample_bytes, copied);
+  const Bytes sample = tiles.row_bytes > kMaxSampledRowBytes
+                           ? Bytes()
+                           : planner::take_sample(whole_tiles, tiles.row_bytes, options.max_sample_bytes, copied);
   encoder.codec_ = planner::choose({tiles, num_bytes(header.dtype), *statistics, sample}, codecs);
   if (encoder.codec_) {
     header.codec = encoder.codec_->codec();
@@ -149,7 +159,7 @@ void Encoder::store_raw() {
   const RowGeometry& geometry = header_.geometry;
   codec_ = raw::make(geometry.row_bytes);
   header_.codec = Codec::kRaw;
-  header_.tile_rows = 1;
+  header_.tile_bytes = geometry.row_bytes;
   header_.row_unit = geometry.row_bytes;
   header_.rows_bytes = geometry.num_bytes();
 }
@@ -174,12 +184,14 @@ void Encoder::fill_last_tile() {
   if (missing == 0) return;
   const Bytes last = data.last(tiles.row_bytes - missing);
   last_tile_.assign(last.begin(), last.end());
-  const Bytes last_row = data.last(header_.geometry.row_bytes);
-  while (last_tile_.size() < tiles.row_bytes) last_tile_.insert(last_tile_.end(), last_row.begin(), last_row.end());
+  // A tile of rows is filled up with rows, a part of a row with elements.
+  const bool has_rows = tiles.row_bytes > header_.geometry.row_bytes;
+  const Bytes filling = data.last(has_rows ? header_.geometry.row_bytes : num_bytes(header_.dtype));
+  while (last_tile_.size() < tiles.row_bytes) last_tile_.insert(last_tile_.end(), filling.begin(), filling.end());
 }
 
 const std::byte* Encoder::tile(std::uint64_t i) const noexcept {
-  const std::uint64_t tile_bytes = header_.tile_rows * header_.geometry.row_bytes;
+  const std::uint64_t tile_bytes = header_.tile_bytes;
   return (i + 1) * tile_bytes > source_.data.size() ? last_tile_.data() : source_.data.data() + i * tile_bytes;
 }
 

@@ -57,7 +57,7 @@ void save(const std::filesystem::path& path, const NamedTensors& tensors, const 
       entries.back().header.data_checksum = unwrap(checksum_of(impl, threads));
     }
   }
-  FileWriter writer = unwrap(FileWriter::create(path, entries, metadata));
+  FileWriter writer = unwrap_in(path, FileWriter::create(path, entries, metadata));
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const format::Payload sections = tensors[i].second.impl().sections();
     unwrap_in(path, tensors[i].first, writer.write(i, threads, [&](SectionSink& sink) -> Result<void> {

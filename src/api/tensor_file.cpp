@@ -9,16 +9,11 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <set>
 #include <unordered_map>
-#include <unordered_set>
 
 namespace stillbit {
 namespace {
-
-bool has_suffix(const std::filesystem::path& path, std::string_view suffix) {
-  const std::string text = path.filename().string();
-  return text.size() >= suffix.size() && text.compare(text.size() - suffix.size(), suffix.size(), suffix) == 0;
-}
 
 Result<std::shared_ptr<io::MappedFile>> map_file(const std::filesystem::path& path, TensorFile& file) {
   STILLBIT_TRY(io::MappedFile mapped, io::MappedFile::open(path));
@@ -107,48 +102,50 @@ Result<void> open_safetensors(const std::filesystem::path& path, TensorFile& fil
   return read_safetensors(mapped->bytes(), mapped, file);
 }
 
-/// The shards that an index names, in order, without repeats.
-Result<std::vector<std::string>> shard_names(const std::string& text) {
-  std::vector<std::string> names;
+/// Which shard holds each tensor, as an index says.
+Result<std::map<std::string, std::string>> parse_weight_map(const std::string& text) {
+  std::map<std::string, std::string> shard_of;
+  // The JSON library would skip a byte-order mark and end at a zero byte: neither is JSON.
+  if (text.find('\0') != std::string::npos || text.rfind("\xEF\xBB\xBF", 0) == 0) return corrupt("the index is not valid JSON");
   try {
     const auto index = nlohmann::json::parse(text);
-    std::unordered_set<std::string> seen;
-    for (const auto& [tensor, shard] : index.at("weight_map").items()) {
-      const auto name = shard.get<std::string>();
-      // A shard lies beside its index: anything else is no file name.
-      if (name.empty() || name.find('/') != std::string::npos || name == "." || name == "..") {
-        return corrupt("the index names shard \"" + name + "\", which is no file name");
-      }
-      if (seen.insert(name).second) names.push_back(name);
-    }
+    const auto& weight_map = index.at("weight_map");
+    if (!weight_map.is_object()) return corrupt("the index is malformed: weight_map is no object");
+    shard_of = weight_map.get<std::map<std::string, std::string>>();
   } catch (const nlohmann::json::exception& error) {
     return corrupt(std::string("the index is malformed: ") + error.what());
   }
-  std::sort(names.begin(), names.end());
-  return names;
+  for (const auto& [tensor, shard] : shard_of) {
+    // A shard lies beside its index: anything else is no file name.
+    const bool is_name = !shard.empty() && shard != "." && shard != ".." && shard.find('/') == std::string::npos &&
+                         shard.find('\0') == std::string::npos;
+    if (!is_name) return corrupt(quoted_tensor(tensor) + " is said to be in shard \"" + shard + "\", which is no file name");
+  }
+  return shard_of;
 }
 
 Result<void> open_index(const std::filesystem::path& path, TensorFile& file) {
   STILLBIT_TRY(const std::string text, io::read_text(path));
-  STILLBIT_TRY(const auto shards, shard_names(text));
-  std::unordered_set<std::string> found;
+  STILLBIT_TRY(auto shard_of, parse_weight_map(text));
+  std::set<std::string> shards;
+  for (const auto& [tensor, shard] : shard_of) shards.insert(shard);
   for (const std::string& shard : shards) {
-    const std::filesystem::path shard_path = path.parent_path() / shard;
     TensorFile part;
-    if (const auto opened = open_safetensors(shard_path, part); !opened.ok()) return in_context(shard, opened.fault());
+    if (const auto opened = open_safetensors(path.parent_path() / shard, part); !opened.ok()) return in_context(shard, opened.fault());
     if (part.is_compressed) return in_context(shard, unsupported("compressed shards are not read through an index"));
     for (TensorFile::RawTensor& tensor : part.raw) {
-      if (!found.insert(tensor.name).second) return in_context(shard, corrupt(quoted_tensor(tensor.name) + " is in two shards"));
+      const auto said = shard_of.find(tensor.name);
+      if (said == shard_of.end() || said->second != shard) {
+        return in_context(shard, corrupt(quoted_tensor(tensor.name) + " is not in this shard by the index"));
+      }
+      shard_of.erase(said);
       file.raw.push_back(std::move(tensor));
     }
     file.metadata.insert(part.metadata.begin(), part.metadata.end());
     file.file_bytes += part.file_bytes;
     file.mappings.insert(file.mappings.end(), part.mappings.begin(), part.mappings.end());
   }
-  const auto index = nlohmann::json::parse(text);
-  for (const auto& [tensor, shard] : index.at("weight_map").items()) {
-    if (found.count(tensor) == 0) return corrupt(quoted_tensor(tensor) + " is in the index but in no shard");
-  }
+  if (!shard_of.empty()) return corrupt(quoted_tensor(shard_of.begin()->first) + " is in the index but not in its shard");
   return {};
 }
 
@@ -183,6 +180,15 @@ Result<void> read_safetensors(Bytes bytes, std::shared_ptr<const void> mapping, 
   return {};
 }
 
+bool has_suffix(const std::filesystem::path& path, std::string_view suffix) {
+  const std::string text = path.filename().string();
+  return text.size() >= suffix.size() && text.compare(text.size() - suffix.size(), suffix.size(), suffix) == 0;
+}
+
+Fault in_file(const std::filesystem::path& path, const Fault& fault) {
+  return fault.code == ErrorCode::kIo ? fault : in_context(path.string(), fault);
+}
+
 std::string quoted_tensor(const std::string& name) { return "tensor \"" + name + "\""; }
 
 void require_compressed(const TensorFile& file) {
@@ -205,9 +211,7 @@ std::uint64_t TensorFile::raw_bytes() const {
 Result<TensorFile> open_tensor_file(const std::filesystem::path& path) {
   TensorFile file;
   file.path = path;
-  const auto opened = open_any(path, file);
-  // The system's own messages name the file already.
-  if (!opened.ok()) return opened.fault().code == ErrorCode::kIo ? opened.fault() : in_context(path.string(), opened.fault());
+  if (const auto opened = open_any(path, file); !opened.ok()) return in_file(path, opened.fault());
   return file;
 }
 

@@ -57,6 +57,19 @@ Result<TensorFile> open_tensor_file(const std::filesystem::path& path);
 /// Throws unless the file is compressed.
 void require_compressed(const TensorFile& file);
 
+/// Whether a file's name ends so, as ".safetensors".
+bool has_suffix(const std::filesystem::path& path, std::string_view suffix);
+
+/// Puts the file before a fault; the system's own messages name it already.
+Fault in_file(const std::filesystem::path& path, const Fault& fault);
+
+/// The value, or the fault, with the file before it, as an exception.
+template <class T>
+T unwrap_in(const std::filesystem::path& path, Result<T> result) {
+  if (!result.ok()) unwrap(Result<void>(in_file(path, result.fault())));
+  return std::move(result).value();
+}
+
 /// Throws a fault that is about a tensor of a file: 'file: tensor "name": what'.
 void unwrap_in(const std::filesystem::path& path, const std::string& tensor, const Result<void>& result);
 

@@ -22,6 +22,12 @@ std::string decimal(double value) {
   return text.data();
 }
 
+/// A name as a terminal may show it: without control characters.
+std::string printable(std::string text) {
+  std::replace_if(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, '?');
+  return text;
+}
+
 std::string shape_text(const std::vector<std::uint64_t>& shape) {
   std::string text;
   for (const std::uint64_t size : shape) {
@@ -63,7 +69,7 @@ std::string human_bytes(std::uint64_t num_bytes) {
 void print_table(std::ostream& out, const FileInfo& info) {
   std::vector<Row> rows{{"tensor", "dtype", "shape", "codec", "packing", "raw", "stored", "metadata", "ratio", "transfer"}};
   for (const TensorInfo& tensor : info.tensors) {
-    rows.push_back({tensor.name, std::string(name(tensor.dtype)), shape_text(tensor.shape),
+    rows.push_back({printable(tensor.name), std::string(name(tensor.dtype)), shape_text(tensor.shape),
                     tensor.codec ? std::string(name(*tensor.codec)) : "-",
                     tensor.packing ? std::string(name(*tensor.packing)) : "-", human_bytes(tensor.raw_bytes),
                     human_bytes(tensor.stored_bytes), human_bytes(tensor.metadata_bytes), decimal(tensor.ratio()),
@@ -98,7 +104,8 @@ void print_json(std::ostream& out, const FileInfo& info) {
                               {"stored_bytes", info.stored_bytes},
                               {"file_bytes", info.file_bytes},
                               {"ratio", info.ratio()}};
-  out << document.dump(2) << '\n';
+  // Names of files may be no UTF-8.
+  out << document.dump(2, ' ', false, ordered_json::error_handler_t::replace) << '\n';
 }
 
 }  // namespace stillbit::cli

@@ -71,6 +71,13 @@ Result<std::optional<Manifest>> find_manifest(const SafetensorsHeader& header) {
     return corrupt("manifest does not have its checksum");
   }
   STILLBIT_TRY(Manifest manifest, parse(text->second));
+  const auto format_of = [](const std::map<std::string, std::string>& metadata) {
+    const auto format = metadata.find("format");
+    return format == metadata.end() ? std::string() : format->second;
+  };
+  if (format_of(header.metadata) != format_of(manifest.metadata)) {
+    return corrupt("\"format\" in the metadata is not the manifest's");
+  }
 
   std::unordered_set<std::string> unnamed;
   for (const SafetensorsEntry& entry : header.entries) {

@@ -27,7 +27,7 @@ enum Field : std::size_t {
   kRowsBytesAt = 48,
   kOverflowBytesAt = 56,
   kRowUnitAt = 64,
-  kTileRowsAt = 72,
+  kTileBytesAt = 72,
   kShapeAt = 80,
 };
 
@@ -39,11 +39,19 @@ Fault bad_field(const char* field, std::uint64_t value) {
 
 Result<void> validate_tiles(const PayloadHeader& header) {
   const RowGeometry& geometry = header.geometry;
-  if (header.tile_rows == 1) return {};
-  const bool fits = header.packing == Packing::kPacked && header.codec != Codec::kRaw && geometry.row_bytes > 0 &&
-                    header.tile_rows > 0 && header.tile_rows <= geometry.num_rows &&
-                    header.tile_rows <= kMaxTileBytes / geometry.row_bytes;
-  return fits ? Result<void>() : bad_field("tile_rows", header.tile_rows);
+  if (header.tile_bytes == geometry.row_bytes) return {};
+  const bool fits = header.packing == Packing::kPacked && header.codec != Codec::kRaw && header.tile_bytes > 0 &&
+                    header.tile_bytes <= std::min(kMaxTileBytes, geometry.num_bytes()) &&
+                    header.tile_bytes % num_bytes(header.dtype) == 0;
+  return fits ? Result<void>() : bad_field("tile_bytes", header.tile_bytes);
+}
+
+/// Rows that are all raw have one size, and need no index: they are the tensor itself.
+Result<void> validate_raw(const PayloadHeader& header) {
+  if (header.codec != Codec::kRaw) return {};
+  if (header.row_unit != header.geometry.row_bytes) return bad_field("row_unit", header.row_unit);
+  if (header.index_bits != 0) return bad_field("index_bits", header.index_bits);
+  return {};
 }
 
 Result<void> validate_packed(const PayloadHeader& header) {
@@ -118,7 +126,7 @@ std::vector<std::byte> serialize(const PayloadHeader& header) {
   store(dst + kRowsBytesAt, header.rows_bytes);
   store(dst + kOverflowBytesAt, header.overflow_bytes);
   store(dst + kRowUnitAt, header.row_unit);
-  store(dst + kTileRowsAt, header.tile_rows);
+  store(dst + kTileBytesAt, header.tile_bytes);
   for (std::size_t i = 0; i < header.shape.size(); ++i) store(dst + kShapeAt + 8 * i, header.shape[i]);
   return bytes;
 }
@@ -156,7 +164,7 @@ Result<Payload> parse_payload(Bytes bytes) {
   header.rows_bytes = load<std::uint64_t>(src + kRowsBytesAt);
   header.overflow_bytes = load<std::uint64_t>(src + kOverflowBytesAt);
   header.row_unit = load<std::uint64_t>(src + kRowUnitAt);
-  header.tile_rows = load<std::uint64_t>(src + kTileRowsAt);
+  header.tile_bytes = load<std::uint64_t>(src + kTileBytesAt);
   header.shape.resize(rank);
   for (std::size_t i = 0; i < rank; ++i) header.shape[i] = load<std::uint64_t>(src + kShapeAt + 8 * i);
 
@@ -175,6 +183,7 @@ Result<Payload> parse_payload(Bytes bytes) {
     if (size > bytes.size()) return bad_field(field, size);
   }
   STILLBIT_CHECK(validate_tiles(header));
+  STILLBIT_CHECK(validate_raw(header));
   STILLBIT_CHECK(header.packing == Packing::kPacked ? validate_packed(header) : validate_slotted(header));
 
   const PayloadLayout layout = layout_of(header);

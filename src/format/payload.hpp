@@ -23,7 +23,7 @@ inline constexpr std::uint64_t kIndexBlockTiles = 64;
 
 inline constexpr unsigned kMaxIndexBits = 48;
 
-/// Tiles of several rows are short: a reader of one row expands the whole tile.
+/// Tiles that are no rows are short: a reader of one row expands every tile that it touches.
 inline constexpr std::uint64_t kMaxTileBytes = std::uint64_t{1} << 20;
 
 /// Fields at the end of a slot whose row is not wholly inside.
@@ -52,14 +52,16 @@ struct PayloadHeader {
   std::uint64_t rows_bytes = 0;
   std::uint64_t overflow_bytes = 0;
   std::uint64_t row_unit = 0;
-  std::uint64_t tile_rows = 1;
+  std::uint64_t tile_bytes = 0;
   std::vector<std::uint64_t> shape;
 
   RowGeometry geometry;  ///< the tensor's rows: follows from dtype, shape and row_dims
 
-  /// What is encoded and stored as one: tile_rows rows. The last tile may have fewer rows than it has room for.
+  /// What is encoded and stored as one: a row, or tile_bytes bytes of the tensor. The last tile may have more room than
+  /// there are bytes.
   [[nodiscard]] RowGeometry tiles() const noexcept {
-    return {geometry.num_rows / tile_rows + (geometry.num_rows % tile_rows != 0), tile_rows * geometry.row_bytes};
+    if (tile_bytes == geometry.row_bytes) return geometry;
+    return {geometry.num_bytes() / tile_bytes + (geometry.num_bytes() % tile_bytes != 0), tile_bytes};
   }
 };
 

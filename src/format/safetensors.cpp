@@ -35,7 +35,7 @@ class HeaderReader {
       have_key_ = false;
       if (key_ == "__metadata__") return enter(State::kMetadata);
       header.entries.push_back({key_, {}, {}, 0, 0});
-      has_dtype_ = has_shape_ = false;
+      has_dtype_ = has_shape_ = has_offsets_ = false;
       offsets_.clear();
       return enter(State::kEntry);
     }
@@ -71,7 +71,10 @@ class HeaderReader {
         has_shape_ = true;
         return enter(State::kShape);
       }
-      if (key_ == "data_offsets" && offsets_.empty()) return enter(State::kOffsets);
+      if (key_ == "data_offsets" && !has_offsets_) {
+        has_offsets_ = true;
+        return enter(State::kOffsets);
+      }
     }
     return fail("unexpected array");
   }
@@ -100,7 +103,13 @@ class HeaderReader {
     return enter(state_ == State::kTop ? State::kEnd : State::kTop);
   }
 
-  bool null() { return fail("unexpected null"); }
+  bool null() {
+    if (state_ == State::kTop && have_key_ && key_ == "__metadata__") {
+      have_key_ = false;
+      return true;
+    }
+    return fail("unexpected null");
+  }
   bool boolean(bool) { return fail("unexpected boolean"); }
   bool number_integer(number_integer_t) { return fail("unexpected negative number"); }
   bool number_float(number_float_t, const string_t&) { return fail("unexpected fraction"); }
@@ -129,6 +138,7 @@ class HeaderReader {
   bool have_key_ = false;
   bool has_dtype_ = false;
   bool has_shape_ = false;
+  bool has_offsets_ = false;
   std::vector<std::uint64_t> offsets_;
   std::unordered_set<std::string> names_;
   std::unordered_set<std::string> metadata_keys_;
@@ -177,6 +187,7 @@ Result<std::string> serialize_safetensors(const SafetensorsHeader& header, std::
     const auto quoted = [](const std::string& value) { return nlohmann::json(value).dump(); };
     if (!header.metadata.empty()) text += "\"__metadata__\":" + nlohmann::json(header.metadata).dump();
     for (const SafetensorsEntry& entry : header.entries) {
+      if (entry.name == "__metadata__") return invalid("a safetensors file cannot hold a tensor named __metadata__");
       if (text.size() > 1) text += ',';
       text += quoted(entry.name) + ":{\"dtype\":" + quoted(entry.dtype) + ",\"shape\":" + nlohmann::json(entry.shape).dump() +
               ",\"data_offsets\":[" + std::to_string(entry.begin) + "," + std::to_string(entry.end) + "]}";

@@ -22,7 +22,9 @@ std::filesystem::path directory_of(const std::filesystem::path& target) {
 /// A name beside the target that is not taken, as far as anyone can tell before trying.
 std::filesystem::path temporary_name(const std::filesystem::path& target) {
   std::random_device random;
-  return directory_of(target) / ("." + target.filename().string() + "." + std::to_string(random()) + ".tmp");
+  // A name may have 255 bytes: a long one is not needed whole to be told apart.
+  const std::string start = target.filename().string().substr(0, 200);
+  return directory_of(target) / ("." + start + "." + std::to_string(random()) + ".tmp");
 }
 
 int open_unnamed(const std::filesystem::path& target) {
@@ -36,8 +38,13 @@ Result<AtomicFile> AtomicFile::create(const std::filesystem::path& target) {
   if (std::filesystem::exists(target, ignored) && !std::filesystem::is_regular_file(target, ignored)) {
     return Fault{ErrorCode::kIo, target.string() + ": cannot write: not a regular file"};
   }
-  // Replace what a link points to, not the link.
-  const auto resolved = std::filesystem::is_symlink(target, ignored) ? std::filesystem::weakly_canonical(target) : target;
+  // Replace what a link points to, not the link, also when it points to nothing yet.
+  auto resolved = target;
+  for (int links = 0; std::filesystem::is_symlink(resolved, ignored); ++links) {
+    if (links == 40) return io_fault(target, "create", ELOOP);
+    const auto next = std::filesystem::read_symlink(resolved, ignored);
+    resolved = next.is_absolute() ? next : directory_of(resolved) / next;
+  }
   if (const int fd = open_unnamed(resolved); fd >= 0) return AtomicFile(resolved, {}, fd);
   for (int attempt = 0; attempt < 100; ++attempt) {
     const auto temporary = temporary_name(resolved);

@@ -17,7 +17,8 @@ Fault io_fault(const std::filesystem::path& path, const char* action, int error_
 }
 
 Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
-  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC);
+  // Without O_NONBLOCK, opening a named pipe would wait for a writer.
+  const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return io_fault(path, "open", errno);
   struct stat status {};
   if (::fstat(fd, &status) != 0) {

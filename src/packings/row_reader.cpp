@@ -85,7 +85,8 @@ RowReader::Place RowReader::locate(std::uint64_t row, Scratch& scratch, StoredRo
 }
 
 Bytes RowReader::raw_rows() const noexcept {
-  return row_unit_ == tiles_.row_bytes && index_bits_ == 0 ? rows_ : Bytes();
+  const bool holds_rows = row_unit_ == tiles_.row_bytes && index_bits_ == 0;
+  return holds_rows ? rows_ : Bytes();
 }
 
 void RowReader::prefetch(std::uint64_t row) const noexcept {

@@ -23,6 +23,7 @@ PayloadHeader packed_header() {
   header.codec = Codec::kIbp;
   header.packing = Packing::kPacked;
   header.row_dims = 1;
+  header.tile_bytes = 32;
   header.index_bits = 5;
   header.shape = {100, 8};
   header.geometry = {100, 32};
@@ -59,7 +60,7 @@ TEST(Payload, HeadersComeBack) {
 
 TEST(Payload, TilesOfSeveralRowsCountAsRows) {
   PayloadHeader header = packed_header();
-  header.tile_rows = 7;
+  header.tile_bytes = 7 * 32;
   EXPECT_EQ(header.tiles().num_rows, 15U);
   EXPECT_EQ(header.tiles().row_bytes, 224U);
   header.index_bytes = index_bytes_for(15, 5);
@@ -101,11 +102,14 @@ INSTANTIATE_TEST_SUITE_P(
         BrokenRule{"rows_bytes", packed_header, [](PayloadHeader& h) { h.rows_bytes = 3201; }},
         BrokenRule{"rows_bytes", packed_header, [](PayloadHeader& h) { h.index_bits = 0, h.index_bytes = 0; }},
         BrokenRule{"overflow_bytes", packed_header, [](PayloadHeader& h) { h.overflow_bytes = 1; }},
-        BrokenRule{"tile_rows", packed_header, [](PayloadHeader& h) { h.tile_rows = 0; }},
-        BrokenRule{"tile_rows", packed_header, [](PayloadHeader& h) { h.tile_rows = 101; }},
-        BrokenRule{"tile_rows", packed_header, [](PayloadHeader& h) { h.codec = Codec::kRaw, h.tile_rows = 2; }},
-        BrokenRule{"tile_rows", slotted_header, [](PayloadHeader& h) { h.tile_rows = 2; }},
-        BrokenRule{"tile_rows", packed_header, [](PayloadHeader& h) { h.shape = {100, 1 << 19}, h.tile_rows = 2; }},
+        BrokenRule{"tile_bytes", packed_header, [](PayloadHeader& h) { h.tile_bytes = 0; }},
+        BrokenRule{"tile_bytes", packed_header, [](PayloadHeader& h) { h.tile_bytes = 30; }},
+        BrokenRule{"tile_bytes", packed_header, [](PayloadHeader& h) { h.tile_bytes = 101 * 32; }},
+        BrokenRule{"tile_bytes", packed_header, [](PayloadHeader& h) { h.codec = Codec::kRaw, h.tile_bytes = 64; }},
+        BrokenRule{"tile_bytes", slotted_header, [](PayloadHeader& h) { h.tile_bytes = 64; }},
+        BrokenRule{"tile_bytes", packed_header, [](PayloadHeader& h) { h.shape = {100, 1 << 19}, h.tile_bytes = (1 << 20) + 4; }},
+        BrokenRule{"row_unit", packed_header, [](PayloadHeader& h) { h.codec = Codec::kRaw; }},
+        BrokenRule{"index_bits", packed_header, [](PayloadHeader& h) { h.codec = Codec::kRaw, h.row_unit = 32; }},
         BrokenRule{"plan_bytes", packed_header, [](PayloadHeader& h) { h.plan_bytes = ~std::uint64_t{0}; }},
         BrokenRule{"index_bits", slotted_header, [](PayloadHeader& h) { h.index_bits = 1; }},
         BrokenRule{"index_bytes", slotted_header, [](PayloadHeader& h) { h.index_bytes = 1; }},
