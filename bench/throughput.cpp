@@ -1,7 +1,7 @@
 // GB/s of compressing, decompressing and gathering, beside memcpy and a raw gather of the same bytes in the same run.
 //
-// Every number is bytes of raw tensor per second, so that they compare. Times are of one machine at one moment: quote the
-// ratio to memcpy, not the GB/s.
+// Every number is bytes of raw tensor per second, so that they compare. Times are of one machine at one moment: quote
+// the ratio to memcpy, not the GB/s.
 
 #include <stillbit/stillbit.hpp>
 
@@ -70,7 +70,8 @@ Prepared& prepare(const Case& which) {
   prepared.tensor = testing::make_tensor(which.dtype, {num_rows, which.row_elements}, which.values, 1);
   prepared.out.resize(kBytes);
   std::mt19937_64 random(1);
-  for (std::uint64_t i = 0; i < kGatherRows; ++i) prepared.index.push_back(static_cast<std::int64_t>(random() % num_rows));
+  for (std::uint64_t i = 0; i < kGatherRows; ++i)
+    prepared.index.push_back(static_cast<std::int64_t>(random() % num_rows));
   for (const Packing packing : {Packing::kPacked, Packing::kSlotted}) {
     auto tensor = std::make_unique<CompressedTensor>(compress(prepared.tensor.view(), options_for(packing, 0)));
     tensor->decompress(prepared.out);
@@ -125,11 +126,13 @@ void bench_raw_gather(benchmark::State& state, const Case& which) {
     for (std::uint64_t i = 0; i < kGatherRows; ++i) {
       constexpr std::uint64_t kAhead = 16;
       if (i + kAhead < kGatherRows) {
-        const std::byte* next = prepared.tensor.data.data() + static_cast<std::uint64_t>(prepared.index[i + kAhead]) * row_bytes;
+        const std::byte* next =
+            prepared.tensor.data.data() + static_cast<std::uint64_t>(prepared.index[i + kAhead]) * row_bytes;
         for (std::uint64_t line = 0; line < row_bytes; line += 64) __builtin_prefetch(next + line, 0, 2);
       }
       const std::uint64_t to = i * row_bytes % kBytes;
-      std::memcpy(prepared.out.data() + to, prepared.tensor.data.data() + static_cast<std::uint64_t>(prepared.index[i]) * row_bytes, row_bytes);
+      std::memcpy(prepared.out.data() + to,
+                  prepared.tensor.data.data() + static_cast<std::uint64_t>(prepared.index[i]) * row_bytes, row_bytes);
     }
     benchmark::ClobberMemory();
   }
@@ -143,7 +146,8 @@ void bench_gather(benchmark::State& state, const Case& which, Packing packing, u
   // As many rows as the output holds.
   const std::uint64_t count = std::min<std::uint64_t>(kGatherRows, kBytes / row_bytes);
   for (auto _ : state) {
-    tensor.gather(std::span(prepared.index).first(count), std::span(prepared.out).first(count * row_bytes), num_threads);
+    tensor.gather(std::span(prepared.index).first(count), std::span(prepared.out).first(count * row_bytes),
+                  num_threads);
     benchmark::ClobberMemory();
   }
   set_bytes(state, count * row_bytes);
@@ -153,16 +157,21 @@ void bench_gather(benchmark::State& state, const Case& which, Packing packing, u
 void register_all() {
   for (const Case& which : kCases) {
     const auto add = [&](const std::string& what, auto body) {
-      benchmark::RegisterBenchmark((std::string(which.name) + "/" + what).c_str(), body)->Unit(benchmark::kMillisecond)->UseRealTime();
+      benchmark::RegisterBenchmark((std::string(which.name) + "/" + what).c_str(), body)
+          ->Unit(benchmark::kMillisecond)
+          ->UseRealTime();
     };
     add("memcpy", [&](benchmark::State& state) { bench_memcpy(state, which); });
     add("raw gather", [&](benchmark::State& state) { bench_raw_gather(state, which); });
     for (const Packing packing : {Packing::kPacked, Packing::kSlotted}) {
       for (const unsigned threads : {1U, 2U}) {
         const std::string suffix = std::string(name(packing)) + "/threads:" + std::to_string(threads);
-        add("compress/" + suffix, [&, packing, threads](benchmark::State& state) { bench_compress(state, which, packing, threads); });
-        add("decompress/" + suffix, [&, packing, threads](benchmark::State& state) { bench_decompress(state, which, packing, threads); });
-        add("gather/" + suffix, [&, packing, threads](benchmark::State& state) { bench_gather(state, which, packing, threads); });
+        add("compress/" + suffix,
+            [&, packing, threads](benchmark::State& state) { bench_compress(state, which, packing, threads); });
+        add("decompress/" + suffix,
+            [&, packing, threads](benchmark::State& state) { bench_decompress(state, which, packing, threads); });
+        add("gather/" + suffix,
+            [&, packing, threads](benchmark::State& state) { bench_gather(state, which, packing, threads); });
       }
     }
   }

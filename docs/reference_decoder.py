@@ -101,7 +101,9 @@ def parse_header(payload: bytes) -> Header:
         require(tile_bytes % element_bytes == 0, "tile_bytes", "must be a multiple of the element's size")
         num_rows, row_bytes = -(-data_bytes // tile_bytes), tile_bytes
     if CODECS[codec] == "raw":
-        require(row_unit == row_bytes and index_bits == 0, "row_unit, index_bits", "must be row_bytes and 0 with codec raw")
+        require(
+            row_unit == row_bytes and index_bits == 0, "row_unit, index_bits", "must be row_bytes and 0 with codec raw"
+        )
     return Header(
         DTYPES[dtype], shape, CODECS[codec], PACKINGS[packing], index_bits, data_checksum,
         tuple(section_bytes), row_unit, data_bytes, num_rows, row_bytes,
@@ -332,7 +334,7 @@ def read_file(path: str | Path) -> dict[str, Tensor]:
 
 
 class Plan(NamedTuple):
-    """The plan of codec ``ibp``: for each column (first axis), the bits of its entry's words, and whether it is checked.
+    """The plan: for each column (first axis), the bits of its entry's words, and whether it is checked.
 
     ``num_checked`` and ``num_free`` are P and F.
     """

@@ -1,5 +1,5 @@
-// The main job on data made here: three tables of the kinds that Stillbit is for are compressed, written to a file, mapped
-// again, compared bit for bit, and rows of them gathered.
+// The main job on data made here: three tables of the kinds that Stillbit is for are compressed, written to a file,
+// mapped again, compared bit for bit, and rows of them gathered.
 
 #include <stillbit/stillbit.hpp>
 
@@ -42,7 +42,8 @@ Table embedding() {
   std::mt19937_64 random(2);
   std::normal_distribution<float> normal;
   std::vector<float> values(100000 * 128);
-  for (std::size_t i = 0; i < values.size(); ++i) values[i] = normal(random) * 0.01F * static_cast<float>(1 + i % 128 % 7);
+  for (std::size_t i = 0; i < values.size(); ++i)
+    values[i] = normal(random) * 0.01F * static_cast<float>(1 + i % 128 % 7);
   return {"embedding", stillbit::DType::kF32, {100000, 128}, bytes_of(values)};
 }
 
@@ -91,9 +92,10 @@ int main(int argc, char** argv) {
     tensor.decompress(back);
     const bool exact = back == table->data && gather_is_exact(*table, tensor);
     all_exact = all_exact && exact;
-    std::cout << std::left << std::setw(14) << name << std::right << std::setw(8) << static_cast<double>(tensor.raw_bytes()) / 1e6
-              << " MB -> " << std::setw(7) << static_cast<double>(tensor.stored_bytes()) / 1e6 << " MB   ratio " << std::setw(6)
-              << tensor.ratio() << "   transfer ratio " << std::setw(6) << tensor.transfer_ratio() << "   "
+    std::cout << std::left << std::setw(14) << name << std::right << std::setw(8)
+              << static_cast<double>(tensor.raw_bytes()) / 1e6 << " MB -> " << std::setw(7)
+              << static_cast<double>(tensor.stored_bytes()) / 1e6 << " MB   ratio " << std::setw(6) << tensor.ratio()
+              << "   transfer ratio " << std::setw(6) << tensor.transfer_ratio() << "   "
               << (exact ? "every bit the same, 1000 rows gathered" : "NOT EXACT") << '\n';
   }
   return all_exact ? 0 : 1;

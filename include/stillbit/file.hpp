@@ -13,8 +13,8 @@ namespace stillbit {
 /// Names and tensors of a file, in its order.
 using NamedTensors = std::vector<std::pair<std::string, CompressedTensor>>;
 
-/// Writes tensors to a compressed safetensors file. The file appears whole or not at all: a crash at any moment leaves the
-/// old file or the new one. Throws kIo when it cannot be written.
+/// Writes tensors to a compressed safetensors file. The file appears whole or not at all: a crash at any moment leaves
+/// the old file or the new one. Throws kIo when it cannot be written.
 void save(const std::filesystem::path& path, const NamedTensors& tensors,
           const std::map<std::string, std::string>& metadata = {}, unsigned num_threads = 0);
 
@@ -73,8 +73,8 @@ struct DecompressFileOptions {
 void decompress_file(const std::filesystem::path& input, const std::filesystem::path& output,
                      const DecompressFileOptions& options = {});
 
-/// Checks every checksum of a compressed file. With `original`, also that names, shapes, dtypes and all bits are those of
-/// that file. Throws kCorrupt or kMismatch naming the tensor and, where there is one, the first different element.
+/// Checks every checksum of a compressed file. With `original`, also that names, shapes, dtypes and all bits are those
+/// of that file. Throws kCorrupt or kMismatch naming the tensor and, where there is one, the first different element.
 void verify_file(const std::filesystem::path& path, const std::optional<std::filesystem::path>& original = {},
                  const DecompressFileOptions& options = {});
 

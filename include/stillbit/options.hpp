@@ -41,8 +41,8 @@ struct CompressOptions {
   unsigned num_threads = 0;
 
   /// Codecs are priced on a sample of at most this many bytes (one row at least), taken in runs of rows spread over the
-  /// tensor. Which bits are invariant is counted over all rows. Whatever the sample, the result is lossless; a smaller one
-  /// may compress less.
+  /// tensor. Which bits are invariant is counted over all rows. Whatever the sample, the result is lossless; a smaller
+  /// one may compress less.
   std::uint64_t max_sample_bytes = std::uint64_t{4} << 20;
 
   Progress progress;

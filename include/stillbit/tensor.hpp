@@ -37,8 +37,9 @@ struct TensorInfo {
 
 /// A tensor kept losslessly compressed, row by row.
 ///
-/// Made by `compress` or by `load`. Reading is safe from many threads at once; `update`, `append` and `compact` need the
-/// tensor for themselves. Every function throws `stillbit::Error`; after an exception the tensor is as it was before.
+/// Made by `compress` or by `load`. Reading is safe from many threads at once; `update`, `append` and `compact` need
+/// the tensor for themselves. Every function throws `stillbit::Error`; after an exception the tensor is as it was
+/// before.
 class CompressedTensor {
  public:
   CompressedTensor(CompressedTensor&&) noexcept;
@@ -63,8 +64,8 @@ class CompressedTensor {
   /// raw_bytes / stored_bytes: how much smaller it is.
   [[nodiscard]] double ratio() const noexcept;
 
-  /// 32-byte memory sectors that reading a raw row touches, over those that reading it compressed touches: how many fewer
-  /// bytes cross a bus in a gather. The mean over all rows, or over 65,536 of them spread over a larger tensor.
+  /// 32-byte memory sectors that reading a raw row touches, over those that reading it compressed touches: how many
+  /// fewer bytes cross a bus in a gather. The mean over all rows, or over 65,536 of them spread over a larger tensor.
   [[nodiscard]] double transfer_ratio() const;
 
   /// All of it in one, without a name.

@@ -45,7 +45,8 @@ Result<void> check_output(const format::PayloadHeader& header, std::uint64_t num
   const auto wanted = checked_mul(num_rows, header.geometry.row_bytes);
   if (wanted && *wanted == num_bytes) return {};
   return invalid(std::to_string(num_rows) + " rows take " + std::to_string(num_rows) + " × " +
-                 std::to_string(header.geometry.row_bytes) + " bytes, the memory given has " + std::to_string(num_bytes));
+                 std::to_string(header.geometry.row_bytes) + " bytes, the memory given has " +
+                 std::to_string(num_bytes));
 }
 
 }  // namespace
@@ -69,13 +70,15 @@ packing::RowReader CompressedTensor::Impl::reader() const {
   const format::Payload payload = sections();
   // Behind the rows there is the rest of the payload, or the slack of a buffer.
   const std::uint64_t slack =
-      mapped.empty() ? Buffer::kSlack
-                     : static_cast<std::uint64_t>(mapped.data() + mapped.size() - payload.rows.data()) - payload.rows.size();
+      mapped.empty()
+          ? Buffer::kSlack
+          : static_cast<std::uint64_t>(mapped.data() + mapped.size() - payload.rows.data()) - payload.rows.size();
   return {header, payload.index, payload.rows, payload.overflow, slack};
 }
 
 Result<void> check_payload(Bytes payload, std::uint64_t payload_checksum, unsigned num_threads) {
-  if (cpu::checksum(payload.subspan(format::kChecksummedFrom), cpu::resolve_threads(num_threads)) == payload_checksum) return {};
+  if (cpu::checksum(payload.subspan(format::kChecksummedFrom), cpu::resolve_threads(num_threads)) == payload_checksum)
+    return {};
   return corrupt("the stored bytes do not have their checksum");
 }
 
@@ -106,7 +109,8 @@ Result<CompressedTensor> open_copied(Bytes payload, unsigned num_threads) {
 
 CompressedTensor compress(const TensorView& tensor, const CompressOptions& options) {
   const auto geometry = unwrap(row_geometry(tensor.dtype, tensor.shape, 0));
-  const Source source{Bytes(static_cast<const std::byte*>(tensor.data), geometry.num_bytes()), tensor.dtype, tensor.shape, false};
+  const Source source{Bytes(static_cast<const std::byte*>(tensor.data), geometry.num_bytes()), tensor.dtype,
+                      tensor.shape, false};
   Encoder encoder = unwrap(Encoder::prepare(source, options));
   auto impl = std::make_unique<CompressedTensor::Impl>();
   impl->header = encoder.header();
@@ -121,14 +125,30 @@ CompressedTensor::CompressedTensor(CompressedTensor&&) noexcept = default;
 CompressedTensor& CompressedTensor::operator=(CompressedTensor&&) noexcept = default;
 CompressedTensor::~CompressedTensor() = default;
 
-DType CompressedTensor::dtype() const noexcept { return impl_->header.dtype; }
-const std::vector<std::uint64_t>& CompressedTensor::shape() const noexcept { return impl_->header.shape; }
-std::uint64_t CompressedTensor::num_rows() const noexcept { return impl_->header.geometry.num_rows; }
-std::uint64_t CompressedTensor::row_bytes() const noexcept { return impl_->header.geometry.row_bytes; }
-Codec CompressedTensor::codec() const noexcept { return impl_->header.codec; }
-Packing CompressedTensor::packing() const noexcept { return impl_->header.packing; }
-std::uint64_t CompressedTensor::raw_bytes() const noexcept { return impl_->header.geometry.num_bytes(); }
-std::uint64_t CompressedTensor::stored_bytes() const noexcept { return layout_of(impl_->header).payload_bytes; }
+DType CompressedTensor::dtype() const noexcept {
+  return impl_->header.dtype;
+}
+const std::vector<std::uint64_t>& CompressedTensor::shape() const noexcept {
+  return impl_->header.shape;
+}
+std::uint64_t CompressedTensor::num_rows() const noexcept {
+  return impl_->header.geometry.num_rows;
+}
+std::uint64_t CompressedTensor::row_bytes() const noexcept {
+  return impl_->header.geometry.row_bytes;
+}
+Codec CompressedTensor::codec() const noexcept {
+  return impl_->header.codec;
+}
+Packing CompressedTensor::packing() const noexcept {
+  return impl_->header.packing;
+}
+std::uint64_t CompressedTensor::raw_bytes() const noexcept {
+  return impl_->header.geometry.num_bytes();
+}
+std::uint64_t CompressedTensor::stored_bytes() const noexcept {
+  return layout_of(impl_->header).payload_bytes;
+}
 std::uint64_t CompressedTensor::metadata_bytes() const noexcept {
   return stored_bytes() - impl_->header.rows_bytes - impl_->header.overflow_bytes;
 }
@@ -159,7 +179,8 @@ double CompressedTensor::transfer_ratio() const {
     const std::uint64_t last_tile = ((row + 1) * geometry.row_bytes - 1) / impl_->header.tile_bytes;
     for (std::uint64_t tile = first_tile; tile <= last_tile; ++tile) sectors += reader.num_sectors(tile);
   }
-  return sectors == 0 ? static_cast<double>(raw_sectors) : static_cast<double>(raw_sectors) / static_cast<double>(sectors);
+  return sectors == 0 ? static_cast<double>(raw_sectors)
+                      : static_cast<double>(raw_sectors) / static_cast<double>(sectors);
 }
 
 TensorInfo CompressedTensor::info() const {
@@ -171,12 +192,14 @@ void CompressedTensor::decompress(std::span<std::byte> out, unsigned num_threads
   unwrap(with_decoder(*impl_, [&](const Decoder& decoder) { return decoder.expand(out.data(), num_threads); }));
 }
 
-void CompressedTensor::gather(std::span<const std::int64_t> index, std::span<std::byte> out, unsigned num_threads) const {
+void CompressedTensor::gather(std::span<const std::int64_t> index, std::span<std::byte> out,
+                              unsigned num_threads) const {
   unwrap(check_output(impl_->header, index.size(), out.size()));
   unwrap(with_decoder(*impl_, [&](const Decoder& decoder) { return decoder.gather(index, out.data(), num_threads); }));
 }
 
-void CompressedTensor::gather(std::span<const std::int32_t> index, std::span<std::byte> out, unsigned num_threads) const {
+void CompressedTensor::gather(std::span<const std::int32_t> index, std::span<std::byte> out,
+                              unsigned num_threads) const {
   unwrap(check_output(impl_->header, index.size(), out.size()));
   unwrap(with_decoder(*impl_, [&](const Decoder& decoder) { return decoder.gather(index, out.data(), num_threads); }));
 }

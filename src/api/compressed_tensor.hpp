@@ -42,8 +42,8 @@ Result<CompressedTensor> open_mapped(Bytes payload, std::shared_ptr<const void> 
 /// Copies a payload into memory of its own and checks its checksums.
 Result<CompressedTensor> open_copied(Bytes payload, unsigned num_threads);
 
-/// Gives every tail of a slotted tensor in memory a place of its own, without gaps between. Precondition: all rows can be
-/// expanded.
+/// Gives every tail of a slotted tensor in memory a place of its own, without gaps between. Precondition: all rows can
+/// be expanded.
 void compact_overflow(CompressedTensor::Impl& impl);
 
 /// Compares the payload's bytes with the checksum in its header.

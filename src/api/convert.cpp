@@ -42,7 +42,8 @@ class TiedTensors {
 Result<Source> reinterpreted(Source source, std::optional<DType> as) {
   if (!as) return source;
   if (num_bytes(*as) != num_bytes(source.dtype)) {
-    return invalid(std::string(name(source.dtype)) + " cannot be read as " + std::string(name(*as)) + ": the widths differ");
+    return invalid(std::string(name(source.dtype)) + " cannot be read as " + std::string(name(*as)) +
+                   ": the widths differ");
   }
   source.dtype = *as;
   return source;
@@ -88,7 +89,8 @@ Result<RawLayout> raw_layout(const TensorFile& file, const std::filesystem::path
   std::uint64_t end = 0;
   for (const TensorFile::StoredTensor& stored : file.stored) {
     const CompressedTensor& tensor = *stored.tensor;
-    header.entries.push_back({stored.name, std::string(name(tensor.dtype())), tensor.shape(), end, end + tensor.raw_bytes()});
+    header.entries.push_back(
+        {stored.name, std::string(name(tensor.dtype())), tensor.shape(), end, end + tensor.raw_bytes()});
     layout.offsets.push_back(end);
     end += tensor.raw_bytes();
   }
@@ -100,7 +102,8 @@ Result<RawLayout> raw_layout(const TensorFile& file, const std::filesystem::path
 
 /// The raw tensor that a stored one is to be held against. Between two files of one tensor names do not matter: a .npy
 /// file has none.
-Result<const Source*> original_of(const TensorFile::StoredTensor& stored, const TensorFile& file, const TensorFile& original) {
+Result<const Source*> original_of(const TensorFile::StoredTensor& stored, const TensorFile& file,
+                                  const TensorFile& original) {
   if (file.stored.size() == 1 && original.raw.size() == 1) return &original.raw[0].source;
   for (const auto& [name, source] : original.raw) {
     if (name == stored.name) return &source;
@@ -118,7 +121,8 @@ Result<void> check_type(const CompressedTensor& tensor, const Source& original) 
                           (is_unsigned(original.dtype) && num_bytes(tensor.dtype()) == num_bytes(original.dtype));
   if (same_dtype && tensor.shape() == original.shape) return {};
   return Fault{ErrorCode::kMismatch, "is " + std::string(name(tensor.dtype())) + " " + to_string(tensor.shape()) +
-                                         ", the original is " + std::string(name(original.dtype)) + " " + to_string(original.shape)};
+                                         ", the original is " + std::string(name(original.dtype)) + " " +
+                                         to_string(original.shape)};
 }
 
 Result<void> check_equal(std::uint64_t offset, Bytes piece, const Source& original) {
@@ -126,14 +130,16 @@ Result<void> check_equal(std::uint64_t offset, Bytes piece, const Source& origin
   const auto [at, other] = std::mismatch(piece.begin(), piece.end(), expected.begin());
   if (at != piece.end()) {
     const std::uint64_t byte = offset + static_cast<std::uint64_t>(at - piece.begin());
-    return Fault{ErrorCode::kMismatch, "differs from the original in element " + std::to_string(byte / num_bytes(original.dtype))};
+    return Fault{ErrorCode::kMismatch,
+                 "differs from the original in element " + std::to_string(byte / num_bytes(original.dtype))};
   }
   return {};
 }
 
 }  // namespace
 
-FileInfo compress_file(const std::filesystem::path& input, const std::filesystem::path& output, const CompressFileOptions& options) {
+FileInfo compress_file(const std::filesystem::path& input, const std::filesystem::path& output,
+                       const CompressFileOptions& options) {
   const TensorFile file = unwrap(open_tensor_file(input));
   if (file.is_compressed) throw Error(ErrorCode::kInvalidArgument, input.string() + ": is compressed already");
   const unsigned num_threads = cpu::resolve_threads(options.tensor.num_threads);
@@ -146,11 +152,13 @@ FileInfo compress_file(const std::filesystem::path& input, const std::filesystem
     const auto prepare = [&]() -> Result<void> {
       STILLBIT_TRY(const Source source, reinterpreted(raw_source, options.as));
       CompressOptions tensor_options = options.tensor;
-      tensor_options.row_dims = static_cast<unsigned>(std::min<std::size_t>(tensor_options.row_dims, source.shape.size()));
+      tensor_options.row_dims =
+          static_cast<unsigned>(std::min<std::size_t>(tensor_options.row_dims, source.shape.size()));
       STILLBIT_TRY(Encoder encoder, Encoder::prepare(source, tensor_options));
       const std::size_t first = tied.find_or_add(encoders.size(), encoder);
       first_equal.push_back(first);
-      tensors.push_back({name, first == encoders.size() ? FileWriter::payload_name(name) : tensors[first].payload, encoder.header()});
+      tensors.push_back(
+          {name, first == encoders.size() ? FileWriter::payload_name(name) : tensors[first].payload, encoder.header()});
       encoders.push_back(std::move(encoder));
       return {};
     };
@@ -160,13 +168,15 @@ FileInfo compress_file(const std::filesystem::path& input, const std::filesystem
   FileWriter writer = unwrap_in(input, FileWriter::create(output, tensors, file.metadata));
   for (std::size_t i = 0; i < encoders.size(); ++i) {
     if (first_equal[i] != i) continue;
-    unwrap_in(output, tensors[i].name, writer.write(i, num_threads, [&](SectionSink& sink) { return encoders[i].write(sink); }));
+    unwrap_in(output, tensors[i].name,
+              writer.write(i, num_threads, [&](SectionSink& sink) { return encoders[i].write(sink); }));
   }
   unwrap(writer.commit());
   return inspect_file(output);
 }
 
-void decompress_file(const std::filesystem::path& input, const std::filesystem::path& output, const DecompressFileOptions& options) {
+void decompress_file(const std::filesystem::path& input, const std::filesystem::path& output,
+                     const DecompressFileOptions& options) {
   const TensorFile file = unwrap(open_tensor_file(input));
   require_compressed(file);
   const RawLayout layout = unwrap_in(input, raw_layout(file, output));
@@ -174,9 +184,10 @@ void decompress_file(const std::filesystem::path& input, const std::filesystem::
   unwrap(writer.set_size(layout.file_bytes));
   unwrap(writer.write(0, std::as_bytes(std::span(layout.header))));
   for (std::size_t i = 0; i < file.stored.size(); ++i) {
-    unwrap_in(input, file.stored[i].name, expand_checked(file.stored[i], options, [&](std::uint64_t offset, Bytes piece) {
-      return writer.write(layout.offsets[i] + offset, piece);
-    }));
+    unwrap_in(input, file.stored[i].name,
+              expand_checked(file.stored[i], options, [&](std::uint64_t offset, Bytes piece) {
+                return writer.write(layout.offsets[i] + offset, piece);
+              }));
   }
   unwrap(writer.commit());
 }
@@ -188,10 +199,11 @@ void verify_file(const std::filesystem::path& path, const std::optional<std::fil
   std::optional<TensorFile> original;
   if (original_path) {
     original = unwrap(open_tensor_file(*original_path));
-    if (original->is_compressed) throw Error(ErrorCode::kInvalidArgument, original_path->string() + ": the original is compressed, too");
+    if (original->is_compressed)
+      throw Error(ErrorCode::kInvalidArgument, original_path->string() + ": the original is compressed, too");
     if (original->raw.size() != file.stored.size()) {
-      throw Error(ErrorCode::kMismatch, path.string() + ": has " + std::to_string(file.stored.size()) + " tensors, the original " +
-                                            std::to_string(original->raw.size()));
+      throw Error(ErrorCode::kMismatch, path.string() + ": has " + std::to_string(file.stored.size()) +
+                                            " tensors, the original " + std::to_string(original->raw.size()));
     }
   }
   for (const TensorFile::StoredTensor& stored : file.stored) {

@@ -23,10 +23,11 @@ Fault corrupt_row(const Decoder& decoder, std::uint64_t tile) {
   return corrupt("row " + std::to_string(row) + " is malformed");
 }
 
-/// Expands tiles tile_of(0) … tile_of(count − 1). Tiles are handed to the codec in batches; one that had to be put together
-/// in scratch memory ends its batch, since the next such one takes its place.
+/// Expands tiles tile_of(0) … tile_of(count − 1). Tiles are handed to the codec in batches; one that had to be put
+/// together in scratch memory ends its batch, since the next such one takes its place.
 template <class TileOf>
-Result<void> expand_tiles(const Decoder& decoder, std::uint64_t count, std::byte* dst, const TileOf& tile_of, bool is_random) {
+Result<void> expand_tiles(const Decoder& decoder, std::uint64_t count, std::byte* dst, const TileOf& tile_of,
+                          bool is_random) {
   using Place = packing::RowReader::Place;
   const std::uint64_t tile_bytes = decoder.header.tiles().row_bytes;
   packing::RowReader::Scratch scratch;
@@ -88,10 +89,11 @@ class PartExpander {
 template <class Body>
 Result<void> for_each_task(std::uint64_t count, std::uint64_t unit_bytes, unsigned num_threads, const Body& body) {
   const std::uint64_t units_per_task = std::max<std::uint64_t>(1, kTaskBytes / unit_bytes);
-  return cpu::parallel_for(ceil_div(count, units_per_task), cpu::resolve_threads(num_threads), [&](std::uint64_t task, unsigned) {
-    const std::uint64_t first = task * units_per_task;
-    return body(first, std::min(units_per_task, count - first));
-  });
+  return cpu::parallel_for(ceil_div(count, units_per_task), cpu::resolve_threads(num_threads),
+                           [&](std::uint64_t task, unsigned) {
+                             const std::uint64_t first = task * units_per_task;
+                             return body(first, std::min(units_per_task, count - first));
+                           });
 }
 
 }  // namespace
@@ -131,17 +133,18 @@ Result<void> Decoder::gather(std::span<const Index> index, std::byte* dst, unsig
   const std::uint64_t row_bytes = header.geometry.row_bytes;
   STILLBIT_CHECK(check_indices(index, header.geometry.num_rows));
   if (row_bytes == 0) return {};
-  return for_each_task(index.size(), row_bytes, num_threads, [&](std::uint64_t first, std::uint64_t count) -> Result<void> {
-    const auto row_of = [&](std::uint64_t i) { return static_cast<std::uint64_t>(index[first + i]); };
-    std::byte* const out = dst + first * row_bytes;
-    if (header.tile_bytes == row_bytes) return expand_tiles(*this, count, out, row_of, true);
-    PartExpander expander(*this);
-    for (std::uint64_t i = 0; i < count; ++i) {
-      if (i + kPrefetchRows < count) reader.prefetch(row_of(i + kPrefetchRows) * row_bytes / header.tile_bytes);
-      STILLBIT_CHECK(expander.expand(row_of(i) * row_bytes, row_bytes, out + i * row_bytes));
-    }
-    return {};
-  });
+  return for_each_task(
+      index.size(), row_bytes, num_threads, [&](std::uint64_t first, std::uint64_t count) -> Result<void> {
+        const auto row_of = [&](std::uint64_t i) { return static_cast<std::uint64_t>(index[first + i]); };
+        std::byte* const out = dst + first * row_bytes;
+        if (header.tile_bytes == row_bytes) return expand_tiles(*this, count, out, row_of, true);
+        PartExpander expander(*this);
+        for (std::uint64_t i = 0; i < count; ++i) {
+          if (i + kPrefetchRows < count) reader.prefetch(row_of(i + kPrefetchRows) * row_bytes / header.tile_bytes);
+          STILLBIT_CHECK(expander.expand(row_of(i) * row_bytes, row_bytes, out + i * row_bytes));
+        }
+        return {};
+      });
 }
 
 template Result<void> Decoder::gather(std::span<const std::int32_t>, std::byte*, unsigned) const;
@@ -151,27 +154,30 @@ Result<std::uint64_t> Decoder::expand_in_pieces(unsigned num_threads, const Cons
   const std::uint64_t size = header.geometry.num_bytes();
   if (size == 0) return checksum_of_digests({});
   const Bytes raw = reader.raw_rows();
-  // Pieces of a checksum do not end where tiles do: a task has enough of them that tiles which two tasks expand do not matter.
+  // Pieces of a checksum do not end where tiles do: a task has enough of them that tiles which two tasks expand do not
+  // matter.
   const std::uint64_t least = raw.empty() ? std::max(4 * header.tile_bytes, kChecksumPieceBytes) : kChecksumPieceBytes;
   const std::uint64_t task_bytes = align_up(least, kChecksumPieceBytes);
   std::vector<std::uint64_t> digests(ceil_div(size, kChecksumPieceBytes));
-  STILLBIT_CHECK(cpu::parallel_for(ceil_div(size, task_bytes), cpu::resolve_threads(num_threads), [&](std::uint64_t task, unsigned) -> Result<void> {
-    const std::uint64_t begin = task * task_bytes;
-    const std::uint64_t count = std::min(task_bytes, size - begin);
-    std::vector<std::byte> expanded;
-    Bytes part;
-    if (raw.empty()) {
-      expanded.resize(count);
-      STILLBIT_CHECK(PartExpander(*this).expand(begin, count, expanded.data()));
-      part = expanded;
-    } else {
-      part = raw.subspan(begin, count);
-    }
-    for (std::uint64_t at = 0; at < count; at += kChecksumPieceBytes) {
-      digests[(begin + at) / kChecksumPieceBytes] = digest(part.subspan(at, std::min(kChecksumPieceBytes, count - at)));
-    }
-    return consume(begin, part);
-  }));
+  STILLBIT_CHECK(cpu::parallel_for(ceil_div(size, task_bytes), cpu::resolve_threads(num_threads),
+                                   [&](std::uint64_t task, unsigned) -> Result<void> {
+                                     const std::uint64_t begin = task * task_bytes;
+                                     const std::uint64_t count = std::min(task_bytes, size - begin);
+                                     std::vector<std::byte> expanded;
+                                     Bytes part;
+                                     if (raw.empty()) {
+                                       expanded.resize(count);
+                                       STILLBIT_CHECK(PartExpander(*this).expand(begin, count, expanded.data()));
+                                       part = expanded;
+                                     } else {
+                                       part = raw.subspan(begin, count);
+                                     }
+                                     for (std::uint64_t at = 0; at < count; at += kChecksumPieceBytes) {
+                                       digests[(begin + at) / kChecksumPieceBytes] =
+                                           digest(part.subspan(at, std::min(kChecksumPieceBytes, count - at)));
+                                     }
+                                     return consume(begin, part);
+                                   }));
   return checksum_of_digests(digests);
 }
 

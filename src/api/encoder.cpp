@@ -33,8 +33,8 @@ constexpr std::uint64_t kScanBytes = kChecksumPieceBytes / 4;
 /// Longer rows are counted word by word, not column by column: the counts take 64 bytes for each byte of a row.
 constexpr std::uint64_t kMaxCountedRowBytes = 65536;
 
-/// Rows shorter than this are encoded in tiles of about this size, where they are packed. At 512 bytes the half byte that
-/// ends a tile on average and its bits in the index cost less than 0.5 %.
+/// Rows shorter than this are encoded in tiles of about this size, where they are packed. At 512 bytes the half byte
+/// that ends a tile on average and its bits in the index cost less than 0.5 %.
 constexpr std::uint64_t kShortTileBytes = 512;
 
 /// Rows too long to be counted column by column are encoded in tiles of this size, where they are packed.
@@ -43,7 +43,9 @@ constexpr std::uint64_t kLongTileBytes = 4096;
 /// Codecs do not look at rows longer than this.
 constexpr std::uint64_t kMaxSampledRowBytes = std::uint64_t{16} << 20;
 
-Fault source_changed() { return {ErrorCode::kIo, "the tensor changed while it was compressed"}; }
+Fault source_changed() {
+  return {ErrorCode::kIo, "the tensor changed while it was compressed"};
+}
 
 /// What statistics count as a row. Where it is not a row, rows are made of whole ones of it.
 std::uint64_t counted_bytes(const RowGeometry& geometry, unsigned element_bytes) {
@@ -71,7 +73,8 @@ void Encoder::done(std::uint64_t offset, std::uint64_t num_bytes) const {
 Result<Encoder> Encoder::prepare(const Source& source, const CompressOptions& options) {
   Encoder encoder(source, options);
   if (options.row_dims > source.shape.size() && !source.shape.empty()) {
-    return invalid("row_dims " + std::to_string(options.row_dims) + " is above the rank of shape " + to_string(source.shape));
+    return invalid("row_dims " + std::to_string(options.row_dims) + " is above the rank of shape " +
+                   to_string(source.shape));
   }
   format::PayloadHeader& header = encoder.header_;
   header.dtype = source.dtype;
@@ -97,7 +100,8 @@ Result<Encoder> Encoder::prepare(const Source& source, const CompressOptions& op
     const bool wanted = !options.codec || *options.codec == entry.codec;
     if (wanted && entry.codec != Codec::kRaw) codecs.push_back(entry.plan);
   }
-  if (codecs.empty()) return invalid("codec number " + std::to_string(static_cast<unsigned>(*options.codec)) + " is unknown");
+  if (codecs.empty())
+    return invalid("codec number " + std::to_string(static_cast<unsigned>(*options.codec)) + " is unknown");
 
   const format::PayloadHeader raw_header = header;
   std::vector<std::byte> copied;
@@ -129,25 +133,26 @@ Result<void> Encoder::scan(BitStatistics* statistics) {
   const Bytes data = source_.data;
   std::vector<std::uint64_t> digests(ceil_div(data.size(), kChecksumPieceBytes));
   std::vector<std::optional<BitStatistics>> counts(num_threads_);
-  STILLBIT_CHECK(cpu::parallel_for(digests.size(), num_threads_, [&](std::uint64_t piece, unsigned worker) -> Result<void> {
-    if (statistics != nullptr && !counts[worker]) counts[worker].emplace(statistics->row_bytes());
-    const std::uint64_t begin = piece * kChecksumPieceBytes;
-    const std::uint64_t end = std::min<std::uint64_t>(begin + kChecksumPieceBytes, data.size());
-    Digest digest;
-    for (std::uint64_t offset = begin; offset < end; offset += kScanBytes) {
-      const std::uint64_t next = std::min(offset + kScanBytes, end);
-      digest.update(data.subspan(offset, next - offset));
-      if (statistics == nullptr) continue;
-      // Rows do not end where pieces do: those that start in a part are counted with it, in whole laps.
-      const std::uint64_t lap = statistics->lap_bytes();
-      const std::uint64_t first = ceil_div(offset, lap) * lap;
-      const std::uint64_t last = std::min<std::uint64_t>(ceil_div(next, lap) * lap, data.size());
-      if (first < last) counts[worker]->add(data.subspan(first, last - first));
-    }
-    digests[piece] = digest.value();
-    done(begin, end - begin);
-    return {};
-  }));
+  STILLBIT_CHECK(
+      cpu::parallel_for(digests.size(), num_threads_, [&](std::uint64_t piece, unsigned worker) -> Result<void> {
+        if (statistics != nullptr && !counts[worker]) counts[worker].emplace(statistics->row_bytes());
+        const std::uint64_t begin = piece * kChecksumPieceBytes;
+        const std::uint64_t end = std::min<std::uint64_t>(begin + kChecksumPieceBytes, data.size());
+        Digest digest;
+        for (std::uint64_t offset = begin; offset < end; offset += kScanBytes) {
+          const std::uint64_t next = std::min(offset + kScanBytes, end);
+          digest.update(data.subspan(offset, next - offset));
+          if (statistics == nullptr) continue;
+          // Rows do not end where pieces do: those that start in a part are counted with it, in whole laps.
+          const std::uint64_t lap = statistics->lap_bytes();
+          const std::uint64_t first = ceil_div(offset, lap) * lap;
+          const std::uint64_t last = std::min<std::uint64_t>(ceil_div(next, lap) * lap, data.size());
+          if (first < last) counts[worker]->add(data.subspan(first, last - first));
+        }
+        digests[piece] = digest.value();
+        done(begin, end - begin);
+        return {};
+      }));
   for (const auto& count : counts) {
     if (count) statistics->merge(*count);
   }
@@ -167,14 +172,15 @@ void Encoder::store_raw() {
 Result<void> Encoder::for_each_chunk(
     const std::function<Result<void>(std::uint64_t, std::uint64_t, std::uint64_t)>& body) const {
   const RowGeometry tiles = header_.tiles();
-  return cpu::parallel_for(ceil_div(tiles.num_rows, tiles_per_chunk_), num_threads_, [&](std::uint64_t chunk, unsigned) -> Result<void> {
-    const std::uint64_t first = chunk * tiles_per_chunk_;
-    const std::uint64_t end = std::min(first + tiles_per_chunk_, tiles.num_rows);
-    STILLBIT_CHECK(body(chunk, first, end));
-    const std::uint64_t begin = first * tiles.row_bytes;
-    done(begin, std::min<std::uint64_t>(end * tiles.row_bytes, source_.data.size()) - begin);
-    return {};
-  });
+  return cpu::parallel_for(ceil_div(tiles.num_rows, tiles_per_chunk_), num_threads_,
+                           [&](std::uint64_t chunk, unsigned) -> Result<void> {
+                             const std::uint64_t first = chunk * tiles_per_chunk_;
+                             const std::uint64_t end = std::min(first + tiles_per_chunk_, tiles.num_rows);
+                             STILLBIT_CHECK(body(chunk, first, end));
+                             const std::uint64_t begin = first * tiles.row_bytes;
+                             done(begin, std::min<std::uint64_t>(end * tiles.row_bytes, source_.data.size()) - begin);
+                             return {};
+                           });
 }
 
 void Encoder::fill_last_tile() {
@@ -252,22 +258,25 @@ Result<void> Encoder::write(SectionSink& sink) const {
   if (header_.codec == Codec::kRaw) return write_raw(sink);
   STILLBIT_CHECK(sink.write(Section::kPlan, 0, codec_->plan()));
   return for_each_chunk([&](std::uint64_t chunk, std::uint64_t first, std::uint64_t end) {
-    return header_.packing == Packing::kPacked ? write_packed(sink, chunk, first, end) : write_slotted(sink, chunk, first, end);
+    return header_.packing == Packing::kPacked ? write_packed(sink, chunk, first, end)
+                                               : write_slotted(sink, chunk, first, end);
   });
 }
 
 Result<void> Encoder::write_raw(SectionSink& sink) const {
   const std::uint64_t size = source_.data.size();
-  return cpu::parallel_for(ceil_div(size, kChunkBytes), num_threads_, [&](std::uint64_t task, unsigned) -> Result<void> {
-    const std::uint64_t offset = task * kChunkBytes;
-    const std::uint64_t count = std::min(kChunkBytes, size - offset);
-    STILLBIT_CHECK(sink.write(Section::kRows, offset, source_.data.subspan(offset, count)));
-    done(offset, count);
-    return {};
-  });
+  return cpu::parallel_for(ceil_div(size, kChunkBytes), num_threads_,
+                           [&](std::uint64_t task, unsigned) -> Result<void> {
+                             const std::uint64_t offset = task * kChunkBytes;
+                             const std::uint64_t count = std::min(kChunkBytes, size - offset);
+                             STILLBIT_CHECK(sink.write(Section::kRows, offset, source_.data.subspan(offset, count)));
+                             done(offset, count);
+                             return {};
+                           });
 }
 
-Result<void> Encoder::write_packed(SectionSink& sink, std::uint64_t chunk, std::uint64_t first, std::uint64_t end) const {
+Result<void> Encoder::write_packed(SectionSink& sink, std::uint64_t chunk, std::uint64_t first,
+                                   std::uint64_t end) const {
   const std::uint64_t tile_bytes = header_.tiles().row_bytes;
   const std::uint64_t entry_bytes = format::index_entry_bytes(header_.index_bits);
   std::vector<std::byte> index;
@@ -302,7 +311,8 @@ Result<void> Encoder::write_packed(SectionSink& sink, std::uint64_t chunk, std::
   return sink.write(Section::kIndex, first / kIndexBlockTiles * entry_bytes, index);
 }
 
-Result<void> Encoder::write_slotted(SectionSink& sink, std::uint64_t chunk, std::uint64_t first, std::uint64_t end) const {
+Result<void> Encoder::write_slotted(SectionSink& sink, std::uint64_t chunk, std::uint64_t first,
+                                    std::uint64_t end) const {
   const std::uint64_t row_bytes = header_.geometry.row_bytes;
   const std::uint64_t stride = header_.row_unit;
   const std::uint64_t rows_per_flush = std::max<std::uint64_t>(1, kFlushBytes / stride);

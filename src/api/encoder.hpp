@@ -28,8 +28,8 @@ class SectionSink {
   virtual Result<void> write(format::Section section, std::uint64_t offset, Bytes bytes) = 0;
 };
 
-/// Compresses one tensor in passes over its rows: count bits and take the checksum; measure every row, so that its place
-/// is known; encode. Nothing is kept of the rows between passes, and each pass works on all processors.
+/// Compresses one tensor in passes over its rows: count bits and take the checksum; measure every row, so that its
+/// place is known; encode. Nothing is kept of the rows between passes, and each pass works on all processors.
 class Encoder {
  public:
   /// The first two passes. `source.data` must stay, and stay the same, until `write` has returned.
@@ -60,7 +60,8 @@ class Encoder {
   void store_raw();
   void fill_last_tile();
   [[nodiscard]] const std::byte* tile(std::uint64_t i) const noexcept;
-  Result<void> for_each_chunk(const std::function<Result<void>(std::uint64_t chunk, std::uint64_t first, std::uint64_t end)>& body) const;
+  Result<void> for_each_chunk(
+      const std::function<Result<void>(std::uint64_t chunk, std::uint64_t first, std::uint64_t end)>& body) const;
   Result<void> write_packed(SectionSink& sink, std::uint64_t chunk, std::uint64_t first, std::uint64_t end) const;
   Result<void> write_slotted(SectionSink& sink, std::uint64_t chunk, std::uint64_t first, std::uint64_t end) const;
   Result<void> write_raw(SectionSink& sink) const;

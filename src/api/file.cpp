@@ -40,12 +40,16 @@ Result<std::uint64_t> checksum_of(const CompressedTensor::Impl& impl, unsigned n
 
 }  // namespace
 
-FileInfo inspect_file(const std::filesystem::path& path) { return info_of(unwrap(open_tensor_file(path))); }
+FileInfo inspect_file(const std::filesystem::path& path) {
+  return info_of(unwrap(open_tensor_file(path)));
+}
 
-std::uint64_t total_bytes(const std::filesystem::path& path) { return unwrap(open_tensor_file(path)).raw_bytes(); }
+std::uint64_t total_bytes(const std::filesystem::path& path) {
+  return unwrap(open_tensor_file(path)).raw_bytes();
+}
 
-void save(const std::filesystem::path& path, const NamedTensors& tensors, const std::map<std::string, std::string>& metadata,
-          unsigned num_threads) {
+void save(const std::filesystem::path& path, const NamedTensors& tensors,
+          const std::map<std::string, std::string>& metadata, unsigned num_threads) {
   const unsigned threads = cpu::resolve_threads(num_threads);
   std::vector<FileWriter::Tensor> entries;
   std::unordered_set<std::string> names;
@@ -75,7 +79,8 @@ NamedTensors load(const std::filesystem::path& path, const LoadOptions& options)
   require_compressed(file);
   NamedTensors tensors;
   for (const TensorFile::StoredTensor& stored : file.stored) {
-    auto tensor = options.mmap ? open_mapped(stored.payload, stored.tensor->impl().mapping) : open_copied(stored.payload, 0);
+    auto tensor =
+        options.mmap ? open_mapped(stored.payload, stored.tensor->impl().mapping) : open_copied(stored.payload, 0);
     if (!tensor.ok()) unwrap_in(path, stored.name, Result<void>(tensor.fault()));
     tensors.emplace_back(stored.name, std::move(tensor).value());
   }

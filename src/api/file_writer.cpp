@@ -30,7 +30,8 @@ class FileSink final : public SectionSink {
 };
 
 /// The checksum of what was written, read back from the system's cache.
-Result<std::uint64_t> written_checksum(const io::AtomicFile& file, std::uint64_t offset, std::uint64_t size, unsigned num_threads) {
+Result<std::uint64_t> written_checksum(const io::AtomicFile& file, std::uint64_t offset, std::uint64_t size,
+                                       unsigned num_threads) {
   std::vector<std::uint64_t> digests(ceil_div(size, kChecksumPieceBytes));
   STILLBIT_CHECK(cpu::parallel_for(digests.size(), num_threads, [&](std::uint64_t i, unsigned) -> Result<void> {
     const std::uint64_t begin = i * kChecksumPieceBytes;
@@ -64,8 +65,9 @@ Result<FileWriter> FileWriter::create(const std::filesystem::path& path, const s
     end += size;
   }
   for (const Tensor& tensor : tensors) {
-    manifest.tensors.push_back({tensor.name, tensor.payload, std::string(name(tensor.header.dtype)), tensor.header.shape,
-                                std::string(name(tensor.header.codec)), std::string(name(tensor.header.packing))});
+    manifest.tensors.push_back({tensor.name, tensor.payload, std::string(name(tensor.header.dtype)),
+                                tensor.header.shape, std::string(name(tensor.header.codec)),
+                                std::string(name(tensor.header.packing))});
   }
   STILLBIT_CHECK(format::attach(manifest, header));
   STILLBIT_TRY(const std::string text, format::serialize_safetensors(header, kDataAlignment));
@@ -78,7 +80,8 @@ Result<FileWriter> FileWriter::create(const std::filesystem::path& path, const s
   return FileWriter(std::move(file), tensors, std::move(offsets));
 }
 
-Result<void> FileWriter::write(std::size_t i, unsigned num_threads, const std::function<Result<void>(SectionSink&)>& write_sections) {
+Result<void> FileWriter::write(std::size_t i, unsigned num_threads,
+                               const std::function<Result<void>(SectionSink&)>& write_sections) {
   format::PayloadHeader header = tensors_[i].header;
   const format::PayloadLayout layout = layout_of(header);
   const std::uint64_t offset = offsets_[i];
@@ -94,7 +97,8 @@ Result<void> FileWriter::write(std::size_t i, unsigned num_threads, const std::f
   STILLBIT_CHECK(write_sections(sink));
   STILLBIT_CHECK(file_.write(offset, format::serialize(header)));
   const std::uint64_t covered = layout.payload_bytes - format::kChecksummedFrom;
-  STILLBIT_TRY(header.payload_checksum, written_checksum(file_, offset + format::kChecksummedFrom, covered, num_threads));
+  STILLBIT_TRY(header.payload_checksum,
+               written_checksum(file_, offset + format::kChecksummedFrom, covered, num_threads));
   return file_.write(offset, Bytes(format::serialize(header)).first(format::kChecksummedFrom));
 }
 

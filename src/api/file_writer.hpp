@@ -30,7 +30,8 @@ class FileWriter {
                                    const std::map<std::string, std::string>& metadata);
 
   /// Writes the payload of `tensors[i]`: `write_sections` fills all sections but the header.
-  Result<void> write(std::size_t i, unsigned num_threads, const std::function<Result<void>(SectionSink&)>& write_sections);
+  Result<void> write(std::size_t i, unsigned num_threads,
+                     const std::function<Result<void>(SectionSink&)>& write_sections);
 
   /// Gives the file its name once all payloads are written.
   Result<void> commit() { return file_.commit(); }

@@ -17,17 +17,21 @@ constexpr std::array kCodecs{
 
 }  // namespace
 
-std::span<const CodecEntry> all_codecs() noexcept { return kCodecs; }
+std::span<const CodecEntry> all_codecs() noexcept {
+  return kCodecs;
+}
 
 const CodecEntry* find_codec(Codec codec) noexcept {
-  const auto* found = std::find_if(kCodecs.begin(), kCodecs.end(), [&](const auto& entry) { return entry.codec == codec; });
+  const auto* found =
+      std::find_if(kCodecs.begin(), kCodecs.end(), [&](const auto& entry) { return entry.codec == codec; });
   return found == kCodecs.end() ? nullptr : found;
 }
 
 Result<std::unique_ptr<RowCodec>> open_codec(Codec codec, Bytes plan, std::uint64_t row_bytes) {
   const CodecEntry* entry = find_codec(codec);
   if (entry == nullptr) {
-    return unsupported("codec number " + std::to_string(static_cast<unsigned>(codec)) + " is not known to this library");
+    return unsupported("codec number " + std::to_string(static_cast<unsigned>(codec)) +
+                       " is not known to this library");
   }
   return entry->open(plan, row_bytes);
 }

@@ -51,12 +51,13 @@ Result<void> add_raw(const format::SafetensorsHeader& header, Bytes bytes, Tenso
     const auto geometry = row_geometry(*dtype, entry.shape, 0);
     if (!geometry.ok()) return in_context(quoted_tensor(entry.name), geometry.fault());
     if (geometry.value().num_bytes() != entry.end - entry.begin) {
-      return in_context(quoted_tensor(entry.name), corrupt("shape " + to_string(entry.shape) + " of " + entry.dtype +
-                                                           " does not take the " + std::to_string(entry.end - entry.begin) +
-                                                           " bytes that the header gives it"));
+      return in_context(quoted_tensor(entry.name),
+                        corrupt("shape " + to_string(entry.shape) + " of " + entry.dtype + " does not take the " +
+                                std::to_string(entry.end - entry.begin) + " bytes that the header gives it"));
     }
-    file.raw.push_back({entry.name,
-                        {bytes.subspan(header.data_offset + entry.begin, entry.end - entry.begin), *dtype, entry.shape, true}});
+    file.raw.push_back(
+        {entry.name,
+         {bytes.subspan(header.data_offset + entry.begin, entry.end - entry.begin), *dtype, entry.shape, true}});
   }
   return {};
 }
@@ -69,8 +70,8 @@ Result<void> check_entry(const format::ManifestEntry& entry, const CompressedTen
   return corrupt("manifest and payload differ in dtype, shape, codec or packing");
 }
 
-Result<void> add_stored(const format::SafetensorsHeader& header, format::Manifest manifest,
-                        Bytes bytes, const std::shared_ptr<const void>& mapping, TensorFile& file) {
+Result<void> add_stored(const format::SafetensorsHeader& header, format::Manifest manifest, Bytes bytes,
+                        const std::shared_ptr<const void>& mapping, TensorFile& file) {
   std::unordered_map<std::string, Bytes> payloads;
   for (const format::SafetensorsEntry& entry : header.entries) {
     payloads[entry.name] = bytes.subspan(header.data_offset + entry.begin, entry.end - entry.begin);
@@ -84,7 +85,8 @@ Result<void> add_stored(const format::SafetensorsHeader& header, format::Manifes
       if (!result.ok()) return in_context(quoted_tensor(entry.name), result.fault());
       tensor = std::make_shared<CompressedTensor>(std::move(result).value());
     }
-    if (const auto same = check_entry(entry, *tensor); !same.ok()) return in_context(quoted_tensor(entry.name), same.fault());
+    if (const auto same = check_entry(entry, *tensor); !same.ok())
+      return in_context(quoted_tensor(entry.name), same.fault());
     file.stored.push_back({entry.name, entry.payload, payload, tensor});
   }
   file.metadata = std::move(manifest.metadata);
@@ -106,7 +108,8 @@ Result<void> open_safetensors(const std::filesystem::path& path, TensorFile& fil
 Result<std::map<std::string, std::string>> parse_weight_map(const std::string& text) {
   std::map<std::string, std::string> shard_of;
   // The JSON library would skip a byte-order mark and end at a zero byte: neither is JSON.
-  if (text.find('\0') != std::string::npos || text.rfind("\xEF\xBB\xBF", 0) == 0) return corrupt("the index is not valid JSON");
+  if (text.find('\0') != std::string::npos || text.rfind("\xEF\xBB\xBF", 0) == 0)
+    return corrupt("the index is not valid JSON");
   try {
     const auto index = nlohmann::json::parse(text);
     const auto& weight_map = index.at("weight_map");
@@ -119,7 +122,8 @@ Result<std::map<std::string, std::string>> parse_weight_map(const std::string& t
     // A shard lies beside its index: anything else is no file name.
     const bool is_name = !shard.empty() && shard != "." && shard != ".." && shard.find('/') == std::string::npos &&
                          shard.find('\0') == std::string::npos;
-    if (!is_name) return corrupt(quoted_tensor(tensor) + " is said to be in shard \"" + shard + "\", which is no file name");
+    if (!is_name)
+      return corrupt(quoted_tensor(tensor) + " is said to be in shard \"" + shard + "\", which is no file name");
   }
   return shard_of;
 }
@@ -131,7 +135,8 @@ Result<void> open_index(const std::filesystem::path& path, TensorFile& file) {
   for (const auto& [tensor, shard] : shard_of) shards.insert(shard);
   for (const std::string& shard : shards) {
     TensorFile part;
-    if (const auto opened = open_safetensors(path.parent_path() / shard, part); !opened.ok()) return in_context(shard, opened.fault());
+    if (const auto opened = open_safetensors(path.parent_path() / shard, part); !opened.ok())
+      return in_context(shard, opened.fault());
     if (part.is_compressed) return in_context(shard, unsupported("compressed shards are not read through an index"));
     for (TensorFile::RawTensor& tensor : part.raw) {
       const auto said = shard_of.find(tensor.name);
@@ -145,7 +150,8 @@ Result<void> open_index(const std::filesystem::path& path, TensorFile& file) {
     file.file_bytes += part.file_bytes;
     file.mappings.insert(file.mappings.end(), part.mappings.begin(), part.mappings.end());
   }
-  if (!shard_of.empty()) return corrupt(quoted_tensor(shard_of.begin()->first) + " is in the index but not in its shard");
+  if (!shard_of.empty())
+    return corrupt(quoted_tensor(shard_of.begin()->first) + " is in the index but not in its shard");
   return {};
 }
 
@@ -162,7 +168,8 @@ Result<void> read_npy(Bytes bytes, const std::string& name, TensorFile& file) {
   STILLBIT_TRY(const format::NpyHeader header, format::parse_npy(bytes));
   Source source{bytes.subspan(header.data_offset, header.data_bytes), header.dtype, header.shape, true};
   const auto is_long = [](std::uint64_t size) { return size > 1; };
-  if (header.fortran_order && std::count_if(header.shape.begin(), header.shape.end(), is_long) > 1 && header.data_bytes > 0) {
+  if (header.fortran_order && std::count_if(header.shape.begin(), header.shape.end(), is_long) > 1 &&
+      header.data_bytes > 0) {
     file.owned.push_back(to_c_order(source.data, source.shape, num_bytes(source.dtype)));
     source.data = file.owned.back();
     source.is_mapped = false;
@@ -189,11 +196,14 @@ Fault in_file(const std::filesystem::path& path, const Fault& fault) {
   return fault.code == ErrorCode::kIo ? fault : in_context(path.string(), fault);
 }
 
-std::string quoted_tensor(const std::string& name) { return "tensor \"" + name + "\""; }
+std::string quoted_tensor(const std::string& name) {
+  return "tensor \"" + name + "\"";
+}
 
 void require_compressed(const TensorFile& file) {
   if (file.is_compressed) return;
-  throw Error(ErrorCode::kInvalidArgument, file.path.string() + ": not a compressed file: it holds no stillbit manifest");
+  throw Error(ErrorCode::kInvalidArgument,
+              file.path.string() + ": not a compressed file: it holds no stillbit manifest");
 }
 
 void unwrap_in(const std::filesystem::path& path, const std::string& tensor, const Result<void>& result) {

@@ -51,7 +51,8 @@ Result<void> read_safetensors(Bytes bytes, std::shared_ptr<const void> mapping, 
 /// Reads the header of a .npy file that lies in memory.
 Result<void> read_npy(Bytes bytes, const std::string& name, TensorFile& file);
 
-/// Opens a .npy, .safetensors or .safetensors.index.json file. Faults name the file and, where there is one, the tensor.
+/// Opens a .npy, .safetensors or .safetensors.index.json file. Faults name the file and, where there is one, the
+/// tensor.
 Result<TensorFile> open_tensor_file(const std::filesystem::path& path);
 
 /// Throws unless the file is compressed.

@@ -13,7 +13,8 @@ namespace {
 constexpr std::uint64_t kMinUnusedBytes = std::uint64_t{1} << 16;
 
 Result<void> check_mutable(const CompressedTensor::Impl& impl) {
-  if (impl.header.packing != Packing::kSlotted) return invalid("rows of a packed tensor cannot be changed: compress it slotted");
+  if (impl.header.packing != Packing::kSlotted)
+    return invalid("rows of a packed tensor cannot be changed: compress it slotted");
   if (!impl.mapped.empty()) return invalid("the tensor is mapped from a file and read-only: load it with mmap = false");
   return {};
 }
@@ -69,8 +70,8 @@ Result<void> update_rows(CompressedTensor::Impl& impl, std::span<const Index> in
   const RowGeometry& geometry = impl.header.geometry;
   const auto wanted = checked_mul(index.size(), geometry.row_bytes);
   if (!wanted || *wanted != rows.size()) {
-    return invalid(std::to_string(index.size()) + " rows of " + std::to_string(geometry.row_bytes) + " bytes were named, " +
-                   std::to_string(rows.size()) + " bytes given");
+    return invalid(std::to_string(index.size()) + " rows of " + std::to_string(geometry.row_bytes) +
+                   " bytes were named, " + std::to_string(rows.size()) + " bytes given");
   }
   STILLBIT_CHECK(check_indices(index, geometry.num_rows));
   if (rows.empty()) return {};
@@ -80,7 +81,8 @@ Result<void> update_rows(CompressedTensor::Impl& impl, std::span<const Index> in
   for (std::size_t i = 0; i < index.size(); ++i) {
     const auto row = static_cast<std::uint64_t>(index[i]);
     const std::uint64_t stride = impl.header.row_unit;
-    const auto had = stride == geometry.row_bytes ? packing::SlotTrailer{0, 0} : tail_of(impl.rows.data() + row * stride, stride);
+    const auto had =
+        stride == geometry.row_bytes ? packing::SlotTrailer{0, 0} : tail_of(impl.rows.data() + row * stride, stride);
     store_row(impl, row, rows.data() + i * geometry.row_bytes, had, encoded);
   }
   return {};
@@ -96,8 +98,8 @@ Result<void> append_rows(CompressedTensor::Impl& impl, Bytes rows) {
   const std::uint64_t step_bytes = rows_per_step * header.geometry.row_bytes;
   if (rows.empty()) return {};
   if (step_bytes == 0 || rows.size() % step_bytes != 0) {
-    return invalid(std::to_string(rows.size()) + " bytes are no whole number of steps of " + std::to_string(step_bytes) +
-                   " bytes along the first dimension of shape " + to_string(header.shape));
+    return invalid(std::to_string(rows.size()) + " bytes are no whole number of steps of " +
+                   std::to_string(step_bytes) + " bytes along the first dimension of shape " + to_string(header.shape));
   }
   std::vector<std::uint64_t> shape = header.shape;
   shape[0] += rows.size() / step_bytes;
@@ -118,7 +120,8 @@ Result<void> append_rows(CompressedTensor::Impl& impl, Bytes rows) {
 }
 
 void compact_if_wasteful(CompressedTensor::Impl& impl) {
-  const bool is_wasteful = impl.unused_overflow_bytes > kMinUnusedBytes && impl.unused_overflow_bytes > impl.overflow.size() / 2;
+  const bool is_wasteful =
+      impl.unused_overflow_bytes > kMinUnusedBytes && impl.unused_overflow_bytes > impl.overflow.size() / 2;
   if (is_wasteful) compact_overflow(impl);
 }
 
@@ -157,7 +160,9 @@ void CompressedTensor::update(std::span<const std::int32_t> index, std::span<con
   compact_if_wasteful(*impl_);
 }
 
-void CompressedTensor::append(std::span<const std::byte> rows) { unwrap(append_rows(*impl_, rows)); }
+void CompressedTensor::append(std::span<const std::byte> rows) {
+  unwrap(append_rows(*impl_, rows));
+}
 
 void CompressedTensor::compact() {
   unwrap(check_mutable(*impl_));

@@ -21,7 +21,9 @@ void print(const FileInfo& info, bool json) {
 
 }  // namespace
 
-void inspect(const Request& request) { print(inspect_file(request.file), request.json); }
+void inspect(const Request& request) {
+  print(inspect_file(request.file), request.json);
+}
 
 void compress(const Request& request) {
   ProgressBar bar("compressing", kCompressPasses * total_bytes(request.file));
@@ -46,7 +48,8 @@ void verify(const Request& request) {
   verify_file(request.file, original, {request.num_threads, bar.callback()});
   bar.finish();
   std::cout << request.file << ": "
-            << (original ? "checksums are right, and every bit is that of " + *request.against : std::string("checksums are right"))
+            << (original ? "checksums are right, and every bit is that of " + *request.against
+                         : std::string("checksums are right"))
             << '\n';
 }
 

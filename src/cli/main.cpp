@@ -27,7 +27,8 @@ CLI::Validator ending(const std::vector<std::string>& suffixes, const std::strin
   return CLI::Validator(
       [=](std::string& text) {
         for (const std::string& suffix : suffixes) {
-          if (text.size() > suffix.size() && text.compare(text.size() - suffix.size(), suffix.size(), suffix) == 0) return std::string();
+          if (text.size() > suffix.size() && text.compare(text.size() - suffix.size(), suffix.size(), suffix) == 0)
+            return std::string();
         }
         return text + ": " + message;
       },
@@ -35,13 +36,16 @@ CLI::Validator ending(const std::vector<std::string>& suffixes, const std::strin
 }
 
 void add_threads(CLI::App& command, Request& request) {
-  command.add_option("--threads", request.num_threads, "threads to use (default: all processors)")->check(CLI::Range(1, 4096));
+  command.add_option("--threads", request.num_threads, "threads to use (default: all processors)")
+      ->check(CLI::Range(1, 4096));
 }
 
-/// Words of an option and what they stand for: kept as text until they are looked up, so that a wrong one is a usage error.
+/// Words of an option and what they stand for: kept as text until they are looked up, so that a wrong one is a usage
+/// error.
 template <class Lookup>
 CLI::Validator known(const std::string& what, Lookup lookup) {
-  return CLI::Validator([=](std::string& text) { return lookup(text) ? std::string() : "unknown " + what + " " + text; }, what);
+  return CLI::Validator(
+      [=](std::string& text) { return lookup(text) ? std::string() : "unknown " + what + " " + text; }, what);
 }
 
 int run(int argc, char** argv) {
@@ -61,20 +65,27 @@ int run(int argc, char** argv) {
   compress->add_option("-o,--output", request.output, "the compressed .safetensors file")
       ->required()
       ->check(ending({".safetensors"}, "the output must be a .safetensors file"));
-  const auto codec_known = [](const std::string& text) { return text == "auto" || sb::codec_from_name(text).has_value(); };
-  compress->add_option_function<std::string>(
-              "--codec", [&](const std::string& text) { request.compress.tensor.codec = sb::codec_from_name(text); },
-              "auto (default), ibp or raw")
+  const auto codec_known = [](const std::string& text) {
+    return text == "auto" || sb::codec_from_name(text).has_value();
+  };
+  compress
+      ->add_option_function<std::string>(
+          "--codec", [&](const std::string& text) { request.compress.tensor.codec = sb::codec_from_name(text); },
+          "auto (default), ibp or raw")
       ->check(known("codec", codec_known));
-  compress->add_option_function<std::string>(
-              "--packing", [&](const std::string& text) { request.compress.tensor.packing = *sb::packing_from_name(text); },
-              "packed (default) or slotted")
+  compress
+      ->add_option_function<std::string>(
+          "--packing", [&](const std::string& text) { request.compress.tensor.packing = *sb::packing_from_name(text); },
+          "packed (default) or slotted")
       ->check(known("packing", [](const std::string& text) { return sb::packing_from_name(text).has_value(); }));
-  compress->add_option_function<std::string>(
-              "--as", [&](const std::string& text) { request.compress.as = sb::dtype_from_name(text); },
-              "read the elements as this dtype of the same width, as bf16 in a u16 array")
+  compress
+      ->add_option_function<std::string>(
+          "--as", [&](const std::string& text) { request.compress.as = sb::dtype_from_name(text); },
+          "read the elements as this dtype of the same width, as bf16 in a u16 array")
       ->check(known("dtype", [](const std::string& text) { return sb::dtype_from_name(text).has_value(); }));
-  compress->add_option("--row-dims", request.compress.tensor.row_dims, "how many of the last dimensions make a row (default: 1)")
+  compress
+      ->add_option("--row-dims", request.compress.tensor.row_dims,
+                   "how many of the last dimensions make a row (default: 1)")
       ->check(CLI::Range(0, 64));
   compress->add_flag("--json", request.json, "print one JSON object");
   add_threads(*compress, request);

@@ -67,7 +67,8 @@ std::string human_bytes(std::uint64_t num_bytes) {
 }
 
 void print_table(std::ostream& out, const FileInfo& info) {
-  std::vector<Row> rows{{"tensor", "dtype", "shape", "codec", "packing", "raw", "stored", "metadata", "ratio", "transfer"}};
+  std::vector<Row> rows{
+      {"tensor", "dtype", "shape", "codec", "packing", "raw", "stored", "metadata", "ratio", "transfer"}};
   for (const TensorInfo& tensor : info.tensors) {
     rows.push_back({printable(tensor.name), std::string(name(tensor.dtype)), shape_text(tensor.shape),
                     tensor.codec ? std::string(name(*tensor.codec)) : "-",
@@ -75,8 +76,8 @@ void print_table(std::ostream& out, const FileInfo& info) {
                     human_bytes(tensor.stored_bytes), human_bytes(tensor.metadata_bytes), decimal(tensor.ratio()),
                     decimal(tensor.transfer_ratio)});
   }
-  rows.push_back({std::to_string(info.tensors.size()) + (info.tensors.size() == 1 ? " tensor" : " tensors"), "", "", "", "",
-                  human_bytes(info.raw_bytes), human_bytes(info.stored_bytes), "", decimal(info.ratio()), ""});
+  rows.push_back({std::to_string(info.tensors.size()) + (info.tensors.size() == 1 ? " tensor" : " tensors"), "", "", "",
+                  "", human_bytes(info.raw_bytes), human_bytes(info.stored_bytes), "", decimal(info.ratio()), ""});
   print_rows(out, rows);
 }
 

@@ -20,7 +20,9 @@ ProgressBar::ProgressBar(std::string what, std::uint64_t total_bytes)
       start_(std::chrono::steady_clock::now()),
       last_drawn_(start_) {}
 
-ProgressBar::~ProgressBar() { finish(); }
+ProgressBar::~ProgressBar() {
+  finish();
+}
 
 Progress ProgressBar::callback() {
   if (!is_terminal_) return {};
@@ -38,7 +40,8 @@ void ProgressBar::add(std::uint64_t num_bytes) {
 }
 
 void ProgressBar::draw(std::uint64_t done) const {
-  const double share = total_bytes_ == 0 ? 1.0 : std::min(1.0, static_cast<double>(done) / static_cast<double>(total_bytes_));
+  const double share =
+      total_bytes_ == 0 ? 1.0 : std::min(1.0, static_cast<double>(done) / static_cast<double>(total_bytes_));
   const double seconds = std::chrono::duration<double>(last_drawn_ - start_).count();
   const auto filled = static_cast<std::size_t>(share * kWidth);
   const std::string bar = std::string(filled, '#') + std::string(kWidth - filled, '.');

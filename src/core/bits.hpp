@@ -9,7 +9,8 @@ namespace stillbit {
 
 /// Reads `num_bits` (0 to 56) at `bit_offset` of a stream that fills bytes from their low end.
 /// Precondition: the 8 bytes from the one that holds the first bit are readable.
-[[nodiscard]] inline std::uint64_t load_bits(const std::byte* stream, std::uint64_t bit_offset, unsigned num_bits) noexcept {
+[[nodiscard]] inline std::uint64_t load_bits(const std::byte* stream, std::uint64_t bit_offset,
+                                             unsigned num_bits) noexcept {
   const std::uint64_t word = load<std::uint64_t>(stream + bit_offset / 8) >> (bit_offset % 8);
   return word & ((std::uint64_t{1} << num_bits) - 1);
 }
@@ -29,7 +30,8 @@ inline void store_bits(std::byte* stream, std::uint64_t bit_offset, unsigned num
   const unsigned shift = static_cast<unsigned>(bit_offset % 8);
   std::byte* dst = stream + bit_offset / 8;
   std::uint64_t word = bits << shift;
-  for (std::size_t n = (shift + num_bits + 7) / 8; n > 0; --n, ++dst, word >>= 8) *dst |= static_cast<std::byte>(word & 0xFF);
+  for (std::size_t n = (shift + num_bits + 7) / 8; n > 0; --n, ++dst, word >>= 8)
+    *dst |= static_cast<std::byte>(word & 0xFF);
 }
 
 }  // namespace stillbit

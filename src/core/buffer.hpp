@@ -12,8 +12,8 @@
 
 namespace stillbit {
 
-/// Owned bytes, aligned to a page so that rows stay aligned in them, and not set before they are written. Large ones ask
-/// for huge pages: fewer faults when they are first written, fewer misses when rows are gathered.
+/// Owned bytes, aligned to a page so that rows stay aligned in them, and not set before they are written. Large ones
+/// ask for huge pages: fewer faults when they are first written, fewer misses when rows are gathered.
 ///
 /// `kSlack` bytes behind the end are readable, so that kernels may read whole words at the end of the last row.
 class Buffer {

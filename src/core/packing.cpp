@@ -2,7 +2,9 @@
 
 namespace stillbit {
 
-std::string_view name(Packing packing) noexcept { return packing == Packing::kSlotted ? "slotted" : "packed"; }
+std::string_view name(Packing packing) noexcept {
+  return packing == Packing::kSlotted ? "slotted" : "packed";
+}
 
 std::optional<Packing> packing_from_name(std::string_view text) noexcept {
   for (const Packing packing : {Packing::kPacked, Packing::kSlotted}) {

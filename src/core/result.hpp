@@ -14,9 +14,15 @@ struct Fault {
   std::string message;
 };
 
-inline Fault corrupt(std::string message) { return {ErrorCode::kCorrupt, std::move(message)}; }
-inline Fault invalid(std::string message) { return {ErrorCode::kInvalidArgument, std::move(message)}; }
-inline Fault unsupported(std::string message) { return {ErrorCode::kUnsupported, std::move(message)}; }
+inline Fault corrupt(std::string message) {
+  return {ErrorCode::kCorrupt, std::move(message)};
+}
+inline Fault invalid(std::string message) {
+  return {ErrorCode::kInvalidArgument, std::move(message)};
+}
+inline Fault unsupported(std::string message) {
+  return {ErrorCode::kUnsupported, std::move(message)};
+}
 
 /// A value or a fault. (`std::expected` is not in GCC 12.)
 template <class T>
@@ -70,16 +76,15 @@ inline Fault in_context(const std::string& context, const Fault& fault) {
 #define STILLBIT_CONCAT(a, b) STILLBIT_CONCAT_(a, b)
 
 /// `STILLBIT_CHECK(expr);` returns the fault of a Result from the calling function, if it has one.
-#define STILLBIT_CHECK(...)                                                          \
-  do {                                                                               \
-    auto STILLBIT_CONCAT(stillbit_checked_, __LINE__) = (__VA_ARGS__);               \
-    if (!STILLBIT_CONCAT(stillbit_checked_, __LINE__).ok())                          \
-      return STILLBIT_CONCAT(stillbit_checked_, __LINE__).fault();                   \
+#define STILLBIT_CHECK(...)                                            \
+  do {                                                                 \
+    auto STILLBIT_CONCAT(stillbit_checked_, __LINE__) = (__VA_ARGS__); \
+    if (!STILLBIT_CONCAT(stillbit_checked_, __LINE__).ok())            \
+      return STILLBIT_CONCAT(stillbit_checked_, __LINE__).fault();     \
   } while (false)
 
 /// `STILLBIT_TRY(auto x, expr);` declares x as the value of a Result, or returns its fault.
-#define STILLBIT_TRY(declaration, ...)                                            \
-  auto STILLBIT_CONCAT(stillbit_result_, __LINE__) = (__VA_ARGS__);               \
-  if (!STILLBIT_CONCAT(stillbit_result_, __LINE__).ok())                          \
-    return STILLBIT_CONCAT(stillbit_result_, __LINE__).fault();                   \
+#define STILLBIT_TRY(declaration, ...)                                                                               \
+  auto STILLBIT_CONCAT(stillbit_result_, __LINE__) = (__VA_ARGS__);                                                  \
+  if (!STILLBIT_CONCAT(stillbit_result_, __LINE__).ok()) return STILLBIT_CONCAT(stillbit_result_, __LINE__).fault(); \
   declaration = std::move(STILLBIT_CONCAT(stillbit_result_, __LINE__)).value()

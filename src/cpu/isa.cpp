@@ -28,6 +28,8 @@ Isa active_isa() noexcept {
   return isa;
 }
 
-std::string_view name(Isa isa) noexcept { return isa == Isa::kAvx2 ? "avx2" : "portable"; }
+std::string_view name(Isa isa) noexcept {
+  return isa == Isa::kAvx2 ? "avx2" : "portable";
+}
 
 }  // namespace stillbit::cpu

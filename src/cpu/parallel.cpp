@@ -47,7 +47,8 @@ Result<void> parallel_for(std::uint64_t num_tasks, unsigned num_threads,
   };
 
   {
-    const auto helpers = static_cast<unsigned>(std::min<std::uint64_t>(std::max(1U, num_threads), std::max<std::uint64_t>(1, num_tasks)) - 1);
+    const auto helpers = static_cast<unsigned>(
+        std::min<std::uint64_t>(std::max(1U, num_threads), std::max<std::uint64_t>(1, num_tasks)) - 1);
     std::vector<std::jthread> threads;
     threads.reserve(helpers);
     try {

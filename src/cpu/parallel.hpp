@@ -11,7 +11,8 @@ namespace stillbit::cpu {
 /// The number of threads to use when the caller asks for `requested`: 0 stands for every processor of this process.
 [[nodiscard]] unsigned resolve_threads(unsigned requested) noexcept;
 
-/// Runs `body(task, worker)` for every task below `num_tasks`, on at most `num_threads` threads, the caller's among them.
+/// Runs `body(task, worker)` for every task below `num_tasks`, on at most `num_threads` threads, the caller's among
+/// them.
 ///
 /// Tasks are handed out in order, one at a time; `worker` is below `num_threads`. After the first fault no new task
 /// starts, and that fault is returned; an exception is rethrown here. Threads live as long as the call: there is no

@@ -13,7 +13,9 @@ using nlohmann::json;
 
 constexpr int kManifestVersion = 1;
 
-std::uint64_t digest_of(const std::string& text) { return digest(std::as_bytes(std::span(text))); }
+std::uint64_t digest_of(const std::string& text) {
+  return digest(std::as_bytes(std::span(text)));
+}
 
 ManifestEntry entry_from_json(const json& object) {
   return {object.at("name").get<std::string>(),  object.at("payload").get<std::string>(),

@@ -36,8 +36,8 @@ struct Manifest {
 /// Puts the manifest and its checksum into a header's metadata.
 Result<void> attach(const Manifest& manifest, SafetensorsHeader& header);
 
-/// The manifest of a compressed file; nothing when the file is an ordinary safetensors file. Validates its checksum, that
-/// names are unique, and that tensors and payloads belong to each other.
+/// The manifest of a compressed file; nothing when the file is an ordinary safetensors file. Validates its checksum,
+/// that names are unique, and that tensors and payloads belong to each other.
 Result<std::optional<Manifest>> find_manifest(const SafetensorsHeader& header);
 
 }  // namespace stillbit::format

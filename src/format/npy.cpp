@@ -75,7 +75,8 @@ class DictReader {
       std::size_t digits = 0;
       for (; digits < rest_.size() && std::isdigit(static_cast<unsigned char>(rest_[digits])); ++digits) {
         const auto shifted = checked_mul(value, 10);
-        const auto sum = shifted ? checked_add(*shifted, static_cast<std::uint64_t>(rest_[digits] - '0')) : std::nullopt;
+        const auto sum =
+            shifted ? checked_add(*shifted, static_cast<std::uint64_t>(rest_[digits] - '0')) : std::nullopt;
         if (!sum) return std::nullopt;
         value = *sum;
       }
@@ -124,11 +125,13 @@ Result<NpyHeader> parse_dict(std::string_view text) {
   }
   if (!descr || !fortran_order || !shape) return malformed;
   for (const Descr& known : kDescrs) {
-    const bool same = *descr == known.text || (known.text[0] == '|' && descr->size() == 3 && descr->substr(1) == known.text.substr(1));
+    const bool same = *descr == known.text ||
+                      (known.text[0] == '|' && descr->size() == 3 && descr->substr(1) == known.text.substr(1));
     if (same) return NpyHeader{known.dtype, *shape, *fortran_order, 0, 0};
   }
   if (descr->find('O') != std::string_view::npos) return unsupported("npy files of Python objects are not read");
-  if (!descr->empty() && descr->front() == '>') return unsupported("npy dtype '" + std::string(*descr) + "' is big-endian");
+  if (!descr->empty() && descr->front() == '>')
+    return unsupported("npy dtype '" + std::string(*descr) + "' is big-endian");
   return unsupported("npy dtype '" + std::string(*descr) + "' is not supported");
 }
 
@@ -169,7 +172,8 @@ std::string serialize_npy(DType dtype, std::span<const std::uint64_t> shape) {
     if (known.dtype == npy_dtype(dtype)) dict += known.text;
   }
   dict += "', 'fortran_order': False, 'shape': (";
-  for (std::size_t i = 0; i < shape.size(); ++i) dict += std::to_string(shape[i]) + (shape.size() == 1 || i + 1 < shape.size() ? "," : "");
+  for (std::size_t i = 0; i < shape.size(); ++i)
+    dict += std::to_string(shape[i]) + (shape.size() == 1 || i + 1 < shape.size() ? "," : "");
   dict += "), }";
   dict.resize(align_up(10 + dict.size() + 1, 64) - 11, ' ');
   dict += '\n';

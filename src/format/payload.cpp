@@ -31,7 +31,9 @@ enum Field : std::size_t {
   kShapeAt = 80,
 };
 
-std::uint64_t header_bytes(std::size_t rank) noexcept { return kShapeAt + 8 * rank; }
+std::uint64_t header_bytes(std::size_t rank) noexcept {
+  return kShapeAt + 8 * rank;
+}
 
 Fault bad_field(const char* field, std::uint64_t value) {
   return corrupt(std::string("payload field ") + field + " has the invalid value " + std::to_string(value));
@@ -88,9 +90,13 @@ Result<void> validate_slotted(const PayloadHeader& header) {
 
 }  // namespace
 
-std::uint64_t alignment(Packing packing) noexcept { return packing == Packing::kSlotted ? 128 : 16; }
+std::uint64_t alignment(Packing packing) noexcept {
+  return packing == Packing::kSlotted ? 128 : 16;
+}
 
-std::uint64_t index_entry_bytes(unsigned index_bits) noexcept { return 8 + kIndexBlockTiles * index_bits / 8; }
+std::uint64_t index_entry_bytes(unsigned index_bits) noexcept {
+  return 8 + kIndexBlockTiles * index_bits / 8;
+}
 
 std::uint64_t index_bytes_for(std::uint64_t num_tiles, unsigned index_bits) noexcept {
   return index_bits == 0 ? 0 : ceil_div(num_tiles, kIndexBlockTiles) * index_entry_bytes(index_bits);
@@ -195,8 +201,9 @@ Result<Payload> parse_payload(Bytes bytes) {
     const auto i = static_cast<std::size_t>(which);
     return bytes.subspan(layout.offset[i], layout.size[i]);
   };
-  return Payload{std::move(header), bytes, section(Section::kPlan), section(Section::kIndex), section(Section::kRows),
-                 section(Section::kOverflow)};
+  return Payload{std::move(header),       bytes,
+                 section(Section::kPlan), section(Section::kIndex),
+                 section(Section::kRows), section(Section::kOverflow)};
 }
 
 }  // namespace stillbit::format

@@ -150,8 +150,8 @@ Result<SafetensorsHeader> parse_safetensors(Bytes file) {
   if (file.size() < 8) return corrupt("not a safetensors file: shorter than 8 bytes");
   const auto header_bytes = load<std::uint64_t>(file.data());
   if (header_bytes > kMaxHeaderBytes || header_bytes > file.size() - 8) {
-    return corrupt("not a safetensors file, or cut short: header of " + std::to_string(header_bytes) + " bytes in a file of " +
-                   std::to_string(file.size()));
+    return corrupt("not a safetensors file, or cut short: header of " + std::to_string(header_bytes) +
+                   " bytes in a file of " + std::to_string(file.size()));
   }
   const char* text = reinterpret_cast<const char*>(file.data()) + 8;
   // The JSON library would skip a byte-order mark and end at a zero byte: neither is JSON.
@@ -189,8 +189,9 @@ Result<std::string> serialize_safetensors(const SafetensorsHeader& header, std::
     for (const SafetensorsEntry& entry : header.entries) {
       if (entry.name == "__metadata__") return invalid("a safetensors file cannot hold a tensor named __metadata__");
       if (text.size() > 1) text += ',';
-      text += quoted(entry.name) + ":{\"dtype\":" + quoted(entry.dtype) + ",\"shape\":" + nlohmann::json(entry.shape).dump() +
-              ",\"data_offsets\":[" + std::to_string(entry.begin) + "," + std::to_string(entry.end) + "]}";
+      text += quoted(entry.name) + ":{\"dtype\":" + quoted(entry.dtype) +
+              ",\"shape\":" + nlohmann::json(entry.shape).dump() + ",\"data_offsets\":[" + std::to_string(entry.begin) +
+              "," + std::to_string(entry.end) + "]}";
     }
   } catch (const nlohmann::json::exception&) {
     return invalid("a tensor's name or the metadata is not UTF-8");

@@ -96,7 +96,7 @@ Result<void> AtomicFile::read(std::uint64_t offset, MutableBytes bytes) const {
 }
 
 Result<void> AtomicFile::commit() {
-  struct stat replaced {};
+  struct stat replaced{};
   if (::stat(target_.c_str(), &replaced) == 0 && ::fchmod(fd_, replaced.st_mode & 0777) != 0) {
     return io_fault(target_, "set the permissions of", errno);
   }

@@ -58,7 +58,8 @@ RowReader::Place RowReader::locate_slotted(std::uint64_t row, Scratch& scratch, 
   const std::byte* slot = rows_.data() + row * row_unit_;
   if (row_unit_ == tiles_.row_bytes) return readable({slot, row_unit_, true}, scratch, found);
   const format::SlotTag tag = slot_tag(slot, row_unit_);
-  if (tag == format::SlotTag::kInline) return readable({slot, row_unit_ - format::kSlotTagBytes, false}, scratch, found);
+  if (tag == format::SlotTag::kInline)
+    return readable({slot, row_unit_ - format::kSlotTagBytes, false}, scratch, found);
   if (tag != format::SlotTag::kEncodedTail && tag != format::SlotTag::kRawTail) return Place::kCorrupt;
 
   const SlotTrailer trailer = slot_trailer(slot, row_unit_);
@@ -95,7 +96,8 @@ void RowReader::prefetch(std::uint64_t row) const noexcept {
   Range range{row * row_unit_, (row + 1) * row_unit_};
   if (packing_ == Packing::kPacked && !packed_range(row, range)) return;
   const std::uint64_t end = std::min(range.end, range.begin + kLineBytes * kMaxLines);
-  for (std::uint64_t offset = range.begin; offset < end; offset += kLineBytes) __builtin_prefetch(rows_.data() + offset, 0, 2);
+  for (std::uint64_t offset = range.begin; offset < end; offset += kLineBytes)
+    __builtin_prefetch(rows_.data() + offset, 0, 2);
 }
 
 std::uint64_t RowReader::num_sectors(std::uint64_t row) const noexcept {

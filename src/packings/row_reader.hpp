@@ -8,8 +8,8 @@
 
 namespace stillbit::packing {
 
-/// Finds stored tiles in the sections of a payload. The sections may be hostile: each tile is checked when it is reached.
-/// What is called a row here is a tile, the row of codecs and packings.
+/// Finds stored tiles in the sections of a payload. The sections may be hostile: each tile is checked when it is
+/// reached. What is called a row here is a tile, the row of codecs and packings.
 class RowReader {
  public:
   /// `slack` is how many bytes behind the rows section may be read, at most RowCodec::kSlack of them matter.

@@ -26,7 +26,8 @@ std::uint64_t choose_stride(std::span<std::uint32_t> sizes, std::uint64_t row_by
   if (sizes.empty() || row_bytes <= format::kMinStride) return raw.stride;
   std::sort(sizes.begin(), sizes.end());
   std::vector<std::uint64_t> sum_to(sizes.size() + 1, 0);
-  std::partial_sum(sizes.begin(), sizes.end(), sum_to.begin() + 1, [](std::uint64_t a, std::uint64_t b) { return a + b; });
+  std::partial_sum(sizes.begin(), sizes.end(), sum_to.begin() + 1,
+                   [](std::uint64_t a, std::uint64_t b) { return a + b; });
 
   // The best stride just fits some row: a larger one, up to the next row's, only adds padding.
   const auto best_of = [&](std::uint64_t alignment) {
@@ -51,9 +52,9 @@ std::uint64_t choose_stride(std::span<std::uint32_t> sizes, std::uint64_t row_by
   const std::uint64_t lowest = std::min_element(choices.begin(), choices.end(), [](const Choice& a, const Choice& b) {
                                  return a.cost < b.cost;
                                })->cost;
-  return std::find_if(choices.begin(), choices.end(), [&](const Choice& choice) {
-           return choice.cost <= lowest + lowest / 100 * 3;
-         })->stride;
+  return std::find_if(choices.begin(), choices.end(),
+                      [&](const Choice& choice) { return choice.cost <= lowest + lowest / 100 * 3; })
+      ->stride;
 }
 
 }  // namespace stillbit::packing

@@ -34,7 +34,8 @@ struct SlotTrailer {
 }
 
 /// Fills a slot with a stored row; a tail, when there is one, belongs at `tail_offset` of the overflow area.
-inline void fill_slot(std::byte* slot, std::uint64_t stride, Bytes stored, bool is_raw, std::uint64_t tail_offset) noexcept {
+inline void fill_slot(std::byte* slot, std::uint64_t stride, Bytes stored, bool is_raw,
+                      std::uint64_t tail_offset) noexcept {
   const std::uint64_t tail_bytes = tail_bytes_for(stored.size(), stride);
   if (tail_bytes == 0) {
     std::memcpy(slot, stored.data(), stored.size());
@@ -48,9 +49,10 @@ inline void fill_slot(std::byte* slot, std::uint64_t stride, Bytes stored, bool 
   store(slot + stride - format::kSlotTagBytes, is_raw ? format::SlotTag::kRawTail : format::SlotTag::kEncodedTail);
 }
 
-/// The stride for rows of these stored sizes, which are put in order: the coarsest alignment (a 128-byte line, a 32-byte
-/// sector, 8 bytes, 1 byte) that costs at most 3 % more than the best of all. The cost of a stride is the space it takes
-/// plus a sector for each row that has a tail, since that is read apart. `row_bytes` when rows are best stored raw.
+/// The stride for rows of these stored sizes, which are put in order: the coarsest alignment (a 128-byte line, a
+/// 32-byte sector, 8 bytes, 1 byte) that costs at most 3 % more than the best of all. The cost of a stride is the space
+/// it takes plus a sector for each row that has a tail, since that is read apart. `row_bytes` when rows are best stored
+/// raw.
 [[nodiscard]] std::uint64_t choose_stride(std::span<std::uint32_t> stored_sizes, std::uint64_t row_bytes);
 
 }  // namespace stillbit::packing

@@ -14,6 +14,7 @@ namespace stillbit::planner {
 
 /// Rows spread over a tensor, at most `max_bytes` of them but one at least: `data` itself when it is no larger, else
 /// copies in `copied`.
-[[nodiscard]] Bytes take_sample(Bytes data, std::uint64_t row_bytes, std::uint64_t max_bytes, std::vector<std::byte>& copied);
+[[nodiscard]] Bytes take_sample(Bytes data, std::uint64_t row_bytes, std::uint64_t max_bytes,
+                                std::vector<std::byte>& copied);
 
 }  // namespace stillbit::planner

@@ -1,8 +1,9 @@
-// Counts the ones of each bit position over many rows. Included once per instruction set, inside a namespace of its own.
+// Counts the ones of each bit position over many rows. Included once per instruction set, inside a namespace of its
+// own.
 //
 // Method: carry-save adders (Harley-Seal, as in Clausecker, Lemire, Schintke, "Faster positional population counts",
-// 2025). Every bit of a row is a one-bit number; adding rows bit-sliced takes about 5 logic operations a row for all the
-// bits of a vector, in place of one addition for each bit.
+// 2025). Every bit of a row is a one-bit number; adding rows bit-sliced takes about 5 logic operations a row for all
+// the bits of a vector, in place of one addition for each bit.
 
 using Vector = std::uint64_t __attribute__((vector_size(kPlaneBytes), aligned(1), may_alias));
 

@@ -120,7 +120,8 @@ TEST(Edges, RowDimsDecideWhatARowIs) {
   EXPECT_EQ(compress(raw.view(), options_for(Packing::kSlotted, {}, 2)).num_rows(), 20U);
   EXPECT_EQ(compress(raw.view(), options_for(Packing::kSlotted, {}, 0)).row_bytes(), 4U);
   for (const unsigned row_dims : {0U, 1U, 2U, 3U}) {
-    for (const Packing packing : kPackings) EXPECT_EQ(decompressed(compress(raw.view(), options_for(packing, {}, row_dims))), raw.data);
+    for (const Packing packing : kPackings)
+      EXPECT_EQ(decompressed(compress(raw.view(), options_for(packing, {}, row_dims))), raw.data);
   }
   EXPECT_THROW((void)compress(raw.view(), options_for(Packing::kSlotted, {}, 4)), Error);
 }
@@ -129,7 +130,8 @@ TEST(Edges, RowsPastEveryBlockSizeComeBack) {
   // Longer than a chunk, than what is counted column by column, and than codec ibp takes.
   for (const std::uint64_t columns : {20'000, 300'001, 1'200'000}) {
     const OwnedTensor raw = make_tensor(DType::kBF16, {5, columns}, Values::kNormal, 1);
-    for (const Packing packing : kPackings) EXPECT_EQ(decompressed(compress(raw.view(), options_for(packing))), raw.data);
+    for (const Packing packing : kPackings)
+      EXPECT_EQ(decompressed(compress(raw.view(), options_for(packing))), raw.data);
   }
 }
 
@@ -144,8 +146,10 @@ rc::Gen<RandomCase> random_case() {
     const auto dtype = static_cast<DType>(*rc::gen::inRange(0U, kNumDTypes));
     const auto rank = *rc::gen::inRange<std::size_t>(0, 4);
     std::vector<std::uint64_t> shape;
-    for (std::size_t i = 0; i < rank; ++i) shape.push_back(*rc::gen::inRange<std::uint64_t>(0, i + 1 == rank ? 300 : 40));
-    const auto values = *rc::gen::elementOf(std::vector<Values>(std::begin(testing::kAllValues), std::end(testing::kAllValues)));
+    for (std::size_t i = 0; i < rank; ++i)
+      shape.push_back(*rc::gen::inRange<std::uint64_t>(0, i + 1 == rank ? 300 : 40));
+    const auto values =
+        *rc::gen::elementOf(std::vector<Values>(std::begin(testing::kAllValues), std::end(testing::kAllValues)));
     CompressOptions options;
     options.packing = *rc::gen::element(Packing::kPacked, Packing::kSlotted);
     options.row_dims = *rc::gen::inRange(0U, static_cast<unsigned>(rank) + 1);
@@ -166,7 +170,8 @@ RC_GTEST_PROP(Property, GatheringGivesTheRows, ()) {
   const RandomCase random = *random_case();
   const CompressedTensor tensor = compress(random.raw.view(), random.options);
   if (tensor.num_rows() == 0) return;
-  const auto index = *rc::gen::container<std::vector<std::int64_t>>(rc::gen::inRange<std::int64_t>(0, static_cast<std::int64_t>(tensor.num_rows())));
+  const auto index = *rc::gen::container<std::vector<std::int64_t>>(
+      rc::gen::inRange<std::int64_t>(0, static_cast<std::int64_t>(tensor.num_rows())));
   std::vector<std::byte> expected;
   for (const std::int64_t row : index) {
     const auto begin = random.raw.data.begin() + row * static_cast<std::int64_t>(tensor.row_bytes());
@@ -195,7 +200,8 @@ TEST(Gather, IndicesOutOfRangeAreNamedAndNothingIsWritten) {
   const OwnedTensor raw = make_tensor(DType::kF32, {10, 4}, Values::kNormal, 1);
   for (const Packing packing : kPackings) {
     const CompressedTensor tensor = compress(raw.view(), options_for(packing));
-    for (const std::int64_t wrong : {std::int64_t{10}, std::int64_t{-1}, std::numeric_limits<std::int64_t>::min(), std::numeric_limits<std::int64_t>::max()}) {
+    for (const std::int64_t wrong : {std::int64_t{10}, std::int64_t{-1}, std::numeric_limits<std::int64_t>::min(),
+                                     std::numeric_limits<std::int64_t>::max()}) {
       const std::vector<std::int64_t> index{3, wrong};
       std::vector<std::byte> out(32, std::byte{0x55});
       try {
@@ -203,7 +209,8 @@ TEST(Gather, IndicesOutOfRangeAreNamedAndNothingIsWritten) {
         FAIL();
       } catch (const Error& error) {
         EXPECT_EQ(error.code(), ErrorCode::kOutOfRange);
-        EXPECT_NE(std::string(error.what()).find(std::to_string(wrong) + " at position 1"), std::string::npos) << error.what();
+        EXPECT_NE(std::string(error.what()).find(std::to_string(wrong) + " at position 1"), std::string::npos)
+            << error.what();
       }
       EXPECT_EQ(out, std::vector<std::byte>(32, std::byte{0x55}));
     }

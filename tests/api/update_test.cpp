@@ -26,7 +26,9 @@ std::vector<std::byte> decompressed(const CompressedTensor& tensor) {
   return out;
 }
 
-CompressedTensor slotted(const OwnedTensor& raw) { return compress(raw.view()); }
+CompressedTensor slotted(const OwnedTensor& raw) {
+  return compress(raw.view());
+}
 
 TEST(Update, RowsOfEveryKindReplaceRows) {
   for (const Values first : {Values::kNormal, Values::kBagOfWords, Values::kRandomBits}) {

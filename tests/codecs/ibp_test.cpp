@@ -35,7 +35,8 @@ std::vector<std::byte> encoded(const RowCodec& codec, const std::vector<std::byt
 }
 
 /// What a stored row expands to; nothing when it is malformed.
-std::optional<std::vector<std::byte>> decoded(const RowCodec& codec, std::vector<std::byte> stored, std::uint64_t row_bytes) {
+std::optional<std::vector<std::byte>> decoded(const RowCodec& codec, std::vector<std::byte> stored,
+                                              std::uint64_t row_bytes) {
   const std::uint64_t num_bytes = stored.size();
   stored.resize(num_bytes + RowCodec::kSlack, std::byte{0xFF});
   std::vector<std::byte> row(row_bytes);
@@ -86,14 +87,17 @@ TEST(IbpPlan, ComesBack) {
 }
 
 TEST(IbpPlan, EveryBrokenRuleIsNamed) {
-  const auto expect_fault = [](const char* field, std::uint64_t row_bytes, const std::function<void(std::vector<std::byte>&)>& breaking) {
+  const auto expect_fault = [](const char* field, std::uint64_t row_bytes,
+                               const std::function<void(std::vector<std::byte>&)>& breaking) {
     auto bytes = serialize(example_plan());
     breaking(bytes);
     const auto result = open(bytes, row_bytes);
     ASSERT_FALSE(result.ok()) << field;
     EXPECT_NE(result.fault().message.find(field), std::string::npos) << result.fault().message;
   };
-  const auto set = [](std::size_t at, int value) { return [=](std::vector<std::byte>& bytes) { bytes[at] = static_cast<std::byte>(value); }; };
+  const auto set = [](std::size_t at, int value) {
+    return [=](std::vector<std::byte>& bytes) { bytes[at] = static_cast<std::byte>(value); };
+  };
   expect_fault("view_bytes", 6, set(0, 3));
   expect_fault("view_bytes", 6, set(0, 16));
   expect_fault("view_bytes", 5, set(0, 2));
@@ -117,7 +121,8 @@ TEST(IbpPlan, EveryBrokenRuleIsNamed) {
 }
 
 TEST(IbpLane, DepositIsTheInverseOfExtract) {
-  const std::uint64_t masks[] = {0, 1, ~std::uint64_t{0}, 0xFF00FF00FF00FF00U, 0x8000000000000001U, 0x5555555555555555U, 0x7FFFFFFFFFFFFFFFU};
+  const std::uint64_t masks[] = {
+      0, 1, ~std::uint64_t{0}, 0xFF00FF00FF00FF00U, 0x8000000000000001U, 0x5555555555555555U, 0x7FFFFFFFFFFFFFFFU};
   const std::uint64_t word = 0x0123456789ABCDEFU;
   for (const std::uint64_t mask : masks) {
     const std::uint64_t bits = extract_bits(word, mask);
@@ -152,7 +157,8 @@ TEST(IbpPlanner, MasksWithDeviationsAreUsedWherePlainConstantsAreNot) {
   const auto codec = planned(tensor, 256);
   ASSERT_NE(codec, nullptr);
   const Plan plan = unwrap(parse(codec->plan(), 256));
-  EXPECT_TRUE(std::any_of(plan.entries.begin(), plan.entries.end(), [](const Entry& entry) { return entry.patch() != 0; }));
+  EXPECT_TRUE(
+      std::any_of(plan.entries.begin(), plan.entries.end(), [](const Entry& entry) { return entry.patch() != 0; }));
 }
 
 /// Every kernel of every instruction set, on the same rows and the same masks.
@@ -168,7 +174,8 @@ TEST(IbpKernels, InstructionSetsAgreeBitForBit) {
         const std::uint64_t ones = ~std::uint64_t{0} >> (64 - 8 * view_bytes);
         for (std::uint64_t i = 0; i < num_columns; ++i) {
           const std::uint64_t mask = (state = state * 6364136223846793005U + 1442695040888963407U) & ones;
-          entries.push_back({(state >> 7) & mask, mask, (state >> 13) & mask & (values == Values::kRandomBits ? 0 : 0x11)});
+          entries.push_back(
+              {(state >> 7) & mask, mask, (state >> 13) & mask & (values == Values::kRandomBits ? 0 : 0x11)});
         }
         const RowMaskStorage storage(make_plan(row_bytes, view_bytes, entries));
         const Kernels& portable = kernels(view_bytes, cpu::Isa::kPortable);
@@ -197,8 +204,10 @@ TEST(IbpKernels, InstructionSetsAgreeBitForBit) {
         const OwnedTensor masks = make_tensor(DType::kU8, {kNumCandidates, row_bytes}, Values::kRandomBits, 9);
         std::vector<std::uint32_t> counts(kNumCandidates * num_columns);
         std::vector<std::uint32_t> other_counts(counts.size());
-        portable.count_deviations(tensor.data.data(), 50, row_bytes, tensor.data.data(), masks.data.data(), counts.data());
-        avx2.count_deviations(tensor.data.data(), 50, row_bytes, tensor.data.data(), masks.data.data(), other_counts.data());
+        portable.count_deviations(tensor.data.data(), 50, row_bytes, tensor.data.data(), masks.data.data(),
+                                  counts.data());
+        avx2.count_deviations(tensor.data.data(), 50, row_bytes, tensor.data.data(), masks.data.data(),
+                              other_counts.data());
         ASSERT_EQ(counts, other_counts);
       }
     }

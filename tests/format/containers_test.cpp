@@ -7,7 +7,9 @@
 namespace stillbit::format {
 namespace {
 
-Bytes bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
+Bytes bytes_of(const std::string& text) {
+  return std::as_bytes(std::span(text));
+}
 
 /// A safetensors file of a header and as many data bytes.
 std::string file_of(const std::string& header, std::size_t data_bytes) {
@@ -46,26 +48,32 @@ TEST_P(MalformedHeaders, AreRefused) {
 
 INSTANTIATE_TEST_SUITE_P(
     All, MalformedHeaders,
-    ::testing::Values(Malformed{"Nothing", "", 0}, Malformed{"NoObject", "[]", 0}, Malformed{"Null", "null", 0},
-                      Malformed{"Unfinished", R"({"a":{"dtype":"U8")", 0}, Malformed{"TrailingText", "{} {}", 0},
-                      Malformed{"TensorIsNoObject", R"({"a":1})", 0},
-                      Malformed{"MissingDtype", R"({"a":{"shape":[1],"data_offsets":[0,1]}})", 1},
-                      Malformed{"MissingShape", R"({"a":{"dtype":"U8","data_offsets":[0,1]}})", 1},
-                      Malformed{"MissingOffsets", R"({"a":{"dtype":"U8","shape":[1]}})", 1},
-                      Malformed{"ThreeOffsets", R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1,1]}})", 1},
-                      Malformed{"NegativeOffset", R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[-1,1]}})", 1},
-                      Malformed{"FractionInShape", R"({"a":{"dtype":"U8","shape":[1.0],"data_offsets":[0,1]}})", 1},
-                      Malformed{"HugeNumber", R"({"a":{"dtype":"U8","shape":[99999999999999999999],"data_offsets":[0,1]}})", 1},
-                      Malformed{"EndBeforeBegin", R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[1,0]}})", 1},
-                      Malformed{"Hole", R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})", 2},
-                      Malformed{"Overlap", R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}})", 3},
-                      Malformed{"DataCutShort", R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}})", 1},
-                      Malformed{"DataTooLong", R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}})", 3},
-                      Malformed{"DuplicateName", R"({"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}})", 0},
-                      Malformed{"DuplicateDtype", R"({"a":{"dtype":"U8","dtype":"U8","shape":[0],"data_offsets":[0,0]}})", 0},
-                      Malformed{"MetadataIsNoString", R"({"__metadata__":{"a":1}})", 0},
-                      Malformed{"NestedMetadata", R"({"__metadata__":{"a":{}}})", 0},
-                      Malformed{"NotUtf8", "{\"\xFF\":{}}", 0}),
+    ::testing::Values(
+        Malformed{"Nothing", "", 0}, Malformed{"NoObject", "[]", 0}, Malformed{"Null", "null", 0},
+        Malformed{"Unfinished", R"({"a":{"dtype":"U8")", 0}, Malformed{"TrailingText", "{} {}", 0},
+        Malformed{"TensorIsNoObject", R"({"a":1})", 0},
+        Malformed{"MissingDtype", R"({"a":{"shape":[1],"data_offsets":[0,1]}})", 1},
+        Malformed{"MissingShape", R"({"a":{"dtype":"U8","data_offsets":[0,1]}})", 1},
+        Malformed{"MissingOffsets", R"({"a":{"dtype":"U8","shape":[1]}})", 1},
+        Malformed{"ThreeOffsets", R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1,1]}})", 1},
+        Malformed{"NegativeOffset", R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[-1,1]}})", 1},
+        Malformed{"FractionInShape", R"({"a":{"dtype":"U8","shape":[1.0],"data_offsets":[0,1]}})", 1},
+        Malformed{"HugeNumber", R"({"a":{"dtype":"U8","shape":[99999999999999999999],"data_offsets":[0,1]}})", 1},
+        Malformed{"EndBeforeBegin", R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[1,0]}})", 1},
+        Malformed{"Hole", R"({"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}})", 2},
+        Malformed{
+            "Overlap",
+            R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"b":{"dtype":"U8","shape":[2],"data_offsets":[1,3]}})",
+            3},
+        Malformed{"DataCutShort", R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}})", 1},
+        Malformed{"DataTooLong", R"({"a":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}})", 3},
+        Malformed{
+            "DuplicateName",
+            R"({"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]},"a":{"dtype":"U8","shape":[0],"data_offsets":[0,0]}})",
+            0},
+        Malformed{"DuplicateDtype", R"({"a":{"dtype":"U8","dtype":"U8","shape":[0],"data_offsets":[0,0]}})", 0},
+        Malformed{"MetadataIsNoString", R"({"__metadata__":{"a":1}})", 0},
+        Malformed{"NestedMetadata", R"({"__metadata__":{"a":{}}})", 0}, Malformed{"NotUtf8", "{\"\xFF\":{}}", 0}),
     [](const auto& test) { return test.param.name; });
 
 TEST(Safetensors, HeaderLengthIsChecked) {
@@ -87,7 +95,8 @@ TEST(Safetensors, DeepNestingIsNoProblem) {
 
 std::string npy_of(const std::string& dict, std::size_t data_bytes) {
   const auto size = static_cast<std::uint16_t>(dict.size());
-  return std::string("\x93NUMPY\x01\x00", 8) + std::string(reinterpret_cast<const char*>(&size), 2) + dict + std::string(data_bytes, '\0');
+  return std::string("\x93NUMPY\x01\x00", 8) + std::string(reinterpret_cast<const char*>(&size), 2) + dict +
+         std::string(data_bytes, '\0');
 }
 
 TEST(Npy, HeaderComesBack) {
@@ -114,8 +123,10 @@ TEST(Npy, WhatIsNoPlainArrayIsRefused) {
   EXPECT_EQ(fault("{'descr': '<f4', 'fortran_order': False, 'shape': (1,), }", 4), "");
   EXPECT_EQ(fault("{\"shape\":(1,),\"descr\":\"<f4\",\"fortran_order\":True}", 4), "");
   EXPECT_NE(fault("{'descr': '|O', 'fortran_order': False, 'shape': (1,), }").find("objects"), std::string::npos);
-  EXPECT_NE(fault("{'descr': '>f4', 'fortran_order': False, 'shape': (1,), }", 4).find("big-endian"), std::string::npos);
-  EXPECT_NE(fault("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }", 4).find("structured"), std::string::npos);
+  EXPECT_NE(fault("{'descr': '>f4', 'fortran_order': False, 'shape': (1,), }", 4).find("big-endian"),
+            std::string::npos);
+  EXPECT_NE(fault("{'descr': [('a', '<f4')], 'fortran_order': False, 'shape': (1,), }", 4).find("structured"),
+            std::string::npos);
   EXPECT_NE(fault("{'descr': '<U3', 'fortran_order': False, 'shape': (1,), }", 12).find("<U3"), std::string::npos);
   for (const char* dict : {"", "{", "{'descr': '<f4'}", "{'descr': '<f4', 'fortran_order': 1, 'shape': ()}",
                            "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999999999999,)}",
@@ -137,7 +148,9 @@ SafetensorsHeader header_with_payloads(const std::vector<std::string>& names) {
 
 TEST(Manifest, ComesBack) {
   SafetensorsHeader header = header_with_payloads({"a.stillbit"});
-  const Manifest manifest{{{"format", "pt"}, {"by", "me"}}, {{"a", "a.stillbit", "F32", {2, 3}, "ibp", "packed"}, {"b", "a.stillbit", "F32", {2, 3}, "ibp", "packed"}}};
+  const Manifest manifest{
+      {{"format", "pt"}, {"by", "me"}},
+      {{"a", "a.stillbit", "F32", {2, 3}, "ibp", "packed"}, {"b", "a.stillbit", "F32", {2, 3}, "ibp", "packed"}}};
   unwrap(attach(manifest, header));
   EXPECT_EQ(header.metadata.at("format"), "pt");
   const auto found = unwrap(find_manifest(header));

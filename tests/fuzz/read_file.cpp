@@ -68,10 +68,10 @@ Outcome read_file(Bytes bytes) {
     // Rows without bytes are many for nothing.
     if (stored.tensor->raw_bytes() > kMaxTensorBytes) continue;
     const bool expanded = expand(*stored.tensor);
-    const bool has_checksums =
-        ok(check_payload(stored.payload, impl.header.payload_checksum, 1)) && ok(with_decoder(impl, [](const Decoder& decoder) {
-          return decoder.expand_verified(1, [](std::uint64_t, Bytes) { return Result<void>(); });
-        }));
+    const bool has_checksums = ok(check_payload(stored.payload, impl.header.payload_checksum, 1)) &&
+                               ok(with_decoder(impl, [](const Decoder& decoder) {
+                                 return decoder.expand_verified(1, [](std::uint64_t, Bytes) { return Result<void>(); });
+                               }));
     insist(expanded || !has_checksums, "a malformed tensor has its checksum");
     if (!expanded) return Outcome::kRefused;
     if (!has_checksums) outcome = Outcome::kUnchecked;

@@ -10,8 +10,8 @@ enum class Outcome {
   kUnchecked,  ///< decodes, but to something without its checksum, which a reader refuses
 };
 
-/// Reads bytes as a compressed file in every way there is. Aborts when the readers contradict each other, or when a fault
-/// has no message; anything worse is for a sanitizer to find.
+/// Reads bytes as a compressed file in every way there is. Aborts when the readers contradict each other, or when a
+/// fault has no message; anything worse is for a sanitizer to find.
 Outcome read_file(Bytes file);
 
 }  // namespace stillbit::fuzz

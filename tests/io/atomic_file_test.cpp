@@ -13,11 +13,17 @@ namespace {
 
 using testing::TemporaryFolder;
 
-Bytes bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
+Bytes bytes_of(const std::string& text) {
+  return std::as_bytes(std::span(text));
+}
 
-std::string contents(const std::filesystem::path& path) { return unwrap(read_text(path)); }
+std::string contents(const std::filesystem::path& path) {
+  return unwrap(read_text(path));
+}
 
-void write_file(const std::filesystem::path& path, const std::string& text) { std::ofstream(path) << text; }
+void write_file(const std::filesystem::path& path, const std::string& text) {
+  std::ofstream(path) << text;
+}
 
 TEST(AtomicFile, AppearsOnlyWhenCommitted) {
   const TemporaryFolder folder;
@@ -52,7 +58,7 @@ TEST(AtomicFile, ReplacesWithTheOldPermissions) {
   AtomicFile file = unwrap(AtomicFile::create(path));
   unwrap(file.write(0, bytes_of("new")));
   unwrap(file.commit());
-  struct stat status {};
+  struct stat status{};
   ASSERT_EQ(::stat(path.c_str(), &status), 0);
   EXPECT_EQ(status.st_mode & 0777, 0640U);
   EXPECT_EQ(contents(path), "new");

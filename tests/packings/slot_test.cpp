@@ -7,7 +7,9 @@
 namespace stillbit::packing {
 namespace {
 
-std::uint64_t stride_for(std::vector<std::uint32_t> sizes, std::uint64_t row_bytes) { return choose_stride(sizes, row_bytes); }
+std::uint64_t stride_for(std::vector<std::uint32_t> sizes, std::uint64_t row_bytes) {
+  return choose_stride(sizes, row_bytes);
+}
 
 TEST(ChooseStride, RowsOfOneSizeFitTheirSlots) {
   EXPECT_EQ(stride_for(std::vector<std::uint32_t>(1000, 200), 512), 201U);

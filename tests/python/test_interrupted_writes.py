@@ -43,7 +43,7 @@ def make_source(stillbit: Stillbit, folder: Path, num_rows: int) -> Source:
     # What the command writes is compared with what it wrote before: a .npy header of numpy's may differ from its own.
     stillbit("decompress", source.compressed, "-o", source.safetensors)
     stillbit("decompress", source.compressed, "-o", folder / "expanded.npy")
-    os.replace(folder / "expanded.npy", source.npy)
+    (folder / "expanded.npy").replace(source.npy)
     return source
 
 

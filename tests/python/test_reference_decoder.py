@@ -1,4 +1,4 @@
-"""What the command writes, docs/reference_decoder.py reads: the specification is complete and the program follows it."""
+"""What the command writes, docs/reference_decoder.py reads: the specification is complete, and followed."""
 
 from __future__ import annotations
 

@@ -38,28 +38,41 @@ std::uint16_t to_f16(float value) {
 /// The bit pattern of a number in a dtype; integers take its value times 100.
 std::uint64_t pattern_of(DType dtype, double value) {
   switch (dtype) {
-    case DType::kF64: return std::bit_cast<std::uint64_t>(value);
-    case DType::kF32: return std::bit_cast<std::uint32_t>(static_cast<float>(value));
+    case DType::kF64:
+      return std::bit_cast<std::uint64_t>(value);
+    case DType::kF32:
+      return std::bit_cast<std::uint32_t>(static_cast<float>(value));
     case DType::kC64: {
       const std::uint64_t part = std::bit_cast<std::uint32_t>(static_cast<float>(value));
       return part | part << 32;
     }
-    case DType::kBF16: return std::bit_cast<std::uint32_t>(static_cast<float>(value)) >> 16;
-    case DType::kF16: return to_f16(static_cast<float>(value));
-    case DType::kF8E5M2: return to_f16(static_cast<float>(value)) >> 8;
-    default: return static_cast<std::uint64_t>(static_cast<std::int64_t>(value * 100));
+    case DType::kBF16:
+      return std::bit_cast<std::uint32_t>(static_cast<float>(value)) >> 16;
+    case DType::kF16:
+      return to_f16(static_cast<float>(value));
+    case DType::kF8E5M2:
+      return to_f16(static_cast<float>(value)) >> 8;
+    default:
+      return static_cast<std::uint64_t>(static_cast<std::int64_t>(value * 100));
   }
 }
 
 std::uint64_t element(DType dtype, Values values, std::uint64_t i, Random& random) {
   switch (values) {
-    case Values::kNormal: return pattern_of(dtype, 0.02 * random.normal());
-    case Values::kBagOfWords: return random.next() % 50 == 0 ? pattern_of(dtype, 1.0) : 0;
-    case Values::kSmallInts: return random.next() % 8;
-    case Values::kOutliers: return random.next() % 1000 == 0 ? random.next() : pattern_of(dtype, 1.0 + random.uniform());
-    case Values::kRandomBits: return random.next();
-    case Values::kConstant: return 0xDEADBEEFCAFEF00DU;
-    case Values::kAllPatterns: return i;
+    case Values::kNormal:
+      return pattern_of(dtype, 0.02 * random.normal());
+    case Values::kBagOfWords:
+      return random.next() % 50 == 0 ? pattern_of(dtype, 1.0) : 0;
+    case Values::kSmallInts:
+      return random.next() % 8;
+    case Values::kOutliers:
+      return random.next() % 1000 == 0 ? random.next() : pattern_of(dtype, 1.0 + random.uniform());
+    case Values::kRandomBits:
+      return random.next();
+    case Values::kConstant:
+      return 0xDEADBEEFCAFEF00DU;
+    case Values::kAllPatterns:
+      return i;
   }
   return 0;
 }
@@ -80,7 +93,8 @@ OwnedTensor make_tensor(DType dtype, std::vector<std::uint64_t> shape, Values va
 }
 
 std::string name(Values values) {
-  constexpr const char* kNames[] = {"Normal", "BagOfWords", "SmallInts", "Outliers", "RandomBits", "Constant", "AllPatterns"};
+  constexpr const char* kNames[] = {"Normal",     "BagOfWords", "SmallInts",  "Outliers",
+                                    "RandomBits", "Constant",   "AllPatterns"};
   return kNames[static_cast<int>(values)];
 }
 

@@ -33,7 +33,9 @@ class IbpCodec final : public RowCodec {
 
 }  // namespace
 
-std::unique_ptr<RowCodec> make(const Plan& plan) { return std::make_unique<IbpCodec>(plan); }
+std::unique_ptr<RowCodec> make(const Plan& plan) {
+  return std::make_unique<IbpCodec>(plan);
+}
 
 Result<std::unique_ptr<RowCodec>> open(Bytes bytes, std::uint64_t row_bytes) {
   STILLBIT_TRY(const Plan plan, parse(bytes, row_bytes));

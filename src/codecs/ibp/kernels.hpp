@@ -15,8 +15,8 @@ struct Kernels {
 
   /// Adds, for each candidate mask t and each column, in how many rows the column's word and `value` differ under the
   /// mask. `masks` holds kNumCandidates rows of masks, one after the other; `counts` likewise, one number a column.
-  void (*count_deviations)(const std::byte* rows, std::uint64_t num_rows, std::uint64_t row_bytes, const std::byte* value,
-                           const std::byte* masks, std::uint32_t* counts);
+  void (*count_deviations)(const std::byte* rows, std::uint64_t num_rows, std::uint64_t row_bytes,
+                           const std::byte* value, const std::byte* masks, std::uint32_t* counts);
 };
 
 /// Masks that are priced together when a plan is made.

@@ -3,8 +3,8 @@
 //   extract_bits(word, mask), deposit_bits(bits, mask)
 //   agree_bits<Word>(Vector<Word> differences): bit i is 1 where lane i is 0
 //
-// Masks are taken by value: what is written through `dst` could otherwise change their pointers, as far as a compiler knows,
-// and each would be read again for every word.
+// Masks are taken by value: what is written through `dst` could otherwise change their pointers, as far as a compiler
+// knows, and each would be read again for every word.
 //
 // Free bits are moved eight bytes at a time whatever the view is: words lie in a row, and their free bits in the stored
 // row, from the low end up, so that the bits of neighbouring words can be extracted and deposited together.
@@ -49,8 +49,7 @@ inline __attribute__((always_inline)) std::uint64_t compare_row(const RowMasks m
   for (std::uint64_t offset = 0; offset < masks.row_bytes;) {
     Vector<Word> patch_bits = {};
     for (unsigned i = 0; i < kVectorsPerSum<Word> && offset < masks.row_bytes; ++i, offset += kVectorBytes) {
-      const Vector<Word> difference =
-          load_row<Word>(row, offset, readable) ^ load_vector<Word>(masks.value + offset);
+      const Vector<Word> difference = load_row<Word>(row, offset, readable) ^ load_vector<Word>(masks.value + offset);
       broken |= difference & load_vector<Word>(masks.constant + offset);
       const Vector<Word> deviation = difference & load_vector<Word>(masks.patch + offset);
       patch_bits += (Vector<Word>)(deviation != 0) & load_vector<Word>(masks.patch_bits + offset);
@@ -142,7 +141,8 @@ std::uint64_t encode(const RowMasks& shared_masks, const std::byte* row, std::by
   }
   for (std::uint64_t offset = 0; offset < row_bytes; offset += 8) {
     const std::uint64_t free = load<std::uint64_t>(masks.free + offset);
-    writer.put(extract_bits(load_row_word(row, offset, row_bytes), free), static_cast<unsigned>(__builtin_popcountll(free)));
+    writer.put(extract_bits(load_row_word(row, offset, row_bytes), free),
+               static_cast<unsigned>(__builtin_popcountll(free)));
   }
   // The participation bits are read back from the stored row: make sure that they are in it.
   writer.finish();
@@ -150,7 +150,8 @@ std::uint64_t encode(const RowMasks& shared_masks, const std::byte* row, std::by
     const auto patch = load<Word>(masks.patch + column * sizeof(Word));
     const auto value = load<Word>(masks.value + column * sizeof(Word));
     const auto word = load<Word>(row + column * sizeof(Word));
-    writer.put(extract_bits(static_cast<Word>(word ^ value), patch), static_cast<unsigned>(__builtin_popcountll(patch)));
+    writer.put(extract_bits(static_cast<Word>(word ^ value), patch),
+               static_cast<unsigned>(__builtin_popcountll(patch)));
     return true;
   });
   writer.finish();
@@ -176,8 +177,8 @@ inline bool decode_row(const RowMasks masks, const std::byte* src, std::uint64_t
     bit_offset += static_cast<unsigned>(__builtin_popcountll(free));
   }
   if (offset < row_bytes) {
-    const std::uint64_t word =
-        deposit_bits(load_stream(src, bit_offset), load<std::uint64_t>(masks.free + offset)) | load<std::uint64_t>(masks.value + offset);
+    const std::uint64_t word = deposit_bits(load_stream(src, bit_offset), load<std::uint64_t>(masks.free + offset)) |
+                               load<std::uint64_t>(masks.value + offset);
     __builtin_memcpy(dst + offset, &word, row_bytes - offset);
   }
 

@@ -7,8 +7,12 @@
 namespace stillbit::ibp::avx2 {
 namespace {
 
-inline std::uint64_t extract_bits(std::uint64_t word, std::uint64_t mask) { return _pext_u64(word, mask); }
-inline std::uint64_t deposit_bits(std::uint64_t bits, std::uint64_t mask) { return _pdep_u64(bits, mask); }
+inline std::uint64_t extract_bits(std::uint64_t word, std::uint64_t mask) {
+  return _pext_u64(word, mask);
+}
+inline std::uint64_t deposit_bits(std::uint64_t bits, std::uint64_t mask) {
+  return _pdep_u64(bits, mask);
+}
 
 template <class Word, class VectorOfWord>
 inline std::uint64_t agree_bits(VectorOfWord differences) {

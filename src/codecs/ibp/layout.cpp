@@ -14,12 +14,15 @@ namespace {
 constexpr std::uint64_t kPlanHeaderBytes = 8;
 constexpr std::uint64_t kVectorBytes = 64;
 
-unsigned entry_bits_for(std::uint64_t num_entries) noexcept { return static_cast<unsigned>(std::bit_width(num_entries - 1)); }
+unsigned entry_bits_for(std::uint64_t num_entries) noexcept {
+  return static_cast<unsigned>(std::bit_width(num_entries - 1));
+}
 
 struct HashEntry {
   std::size_t operator()(const Entry& entry) const noexcept {
     std::uint64_t hash = entry.value;
-    for (const std::uint64_t word : {entry.mask, entry.constant}) hash = (hash ^ word) * 0x9E3779B97F4A7C15U + (hash >> 29);
+    for (const std::uint64_t word : {entry.mask, entry.constant})
+      hash = (hash ^ word) * 0x9E3779B97F4A7C15U + (hash >> 29);
     return hash;
   }
 };
@@ -30,7 +33,9 @@ std::uint64_t load_word(const std::byte* src, unsigned view_bytes) noexcept {
   return word;
 }
 
-std::uint64_t all_ones(unsigned view_bytes) noexcept { return ~std::uint64_t{0} >> (64 - 8 * view_bytes); }
+std::uint64_t all_ones(unsigned view_bytes) noexcept {
+  return ~std::uint64_t{0} >> (64 - 8 * view_bytes);
+}
 
 Fault bad(const char* field, std::uint64_t value) {
   return corrupt(std::string("ibp plan field ") + field + " has the invalid value " + std::to_string(value));
@@ -69,7 +74,8 @@ std::vector<std::byte> serialize(const Plan& plan) {
       dst += plan.view_bytes;
     }
   }
-  for (std::size_t i = 0; i < plan.column_entries.size(); ++i) store_bits(dst, i * entry_bits, entry_bits, plan.column_entries[i]);
+  for (std::size_t i = 0; i < plan.column_entries.size(); ++i)
+    store_bits(dst, i * entry_bits, entry_bits, plan.column_entries[i]);
   return bytes;
 }
 

@@ -18,8 +18,8 @@ std::uint64_t most_deviating(std::uint64_t num_rows, unsigned threshold) {
   return num_rows / kThresholdUnit * rest + num_rows % kThresholdUnit * rest / kThresholdUnit;
 }
 
-/// What a deviating element costs besides its patch bits. It takes as long to decode as several that agree: masks that gain
-/// next to nothing by deviating often are not worth it.
+/// What a deviating element costs besides its patch bits. It takes as long to decode as several that agree: masks that
+/// gain next to nothing by deviating often are not worth it.
 constexpr std::uint64_t kDeviationPrice = 2;
 
 /// The masks that each threshold gives to a run of words: per column, or one run of the length of an element for all.
@@ -58,9 +58,10 @@ std::vector<std::byte> repeated(const std::vector<std::uint64_t>& words, unsigne
   return row;
 }
 
-/// Chooses for each word the threshold that stores the fewest bits of the sample. Words are priced apart: which bits of a
-/// column are masked changes no other column's size.
-std::vector<Entry> cheapest_entries(const Candidates& candidates, unsigned view_bytes, Bytes sample, std::uint64_t row_bytes) {
+/// Chooses for each word the threshold that stores the fewest bits of the sample. Words are priced apart: which bits of
+/// a column are masked changes no other column's size.
+std::vector<Entry> cheapest_entries(const Candidates& candidates, unsigned view_bytes, Bytes sample,
+                                    std::uint64_t row_bytes) {
   const std::uint64_t num_words = candidates.value.size();
   const std::uint64_t num_columns = row_bytes / view_bytes;
   const std::uint64_t num_rows = sample.size() / row_bytes;
@@ -73,7 +74,8 @@ std::vector<Entry> cheapest_entries(const Candidates& candidates, unsigned view_
     patches.insert(patches.end(), row.begin(), row.end());
   }
   std::vector<std::uint32_t> deviations(kNumCandidates * num_columns);
-  kernels(view_bytes).count_deviations(sample.data(), num_rows, row_bytes, value.data(), patches.data(), deviations.data());
+  kernels(view_bytes)
+      .count_deviations(sample.data(), num_rows, row_bytes, value.data(), patches.data(), deviations.data());
 
   std::vector<Entry> entries(num_words);
   for (std::uint64_t word = 0; word < num_words; ++word) {
@@ -104,7 +106,8 @@ std::unique_ptr<RowCodec> plan(const PlanInput& input) {
   std::unique_ptr<RowCodec> best;
   std::uint64_t lowest = input.geometry.num_bytes();
   const auto consider = [&](unsigned view_bytes, const BitStatistics& statistics, std::uint64_t priced_bytes) {
-    // Masks that repeat in a row are priced on shorter ones: the sample is the same, and repeating them would be in vain.
+    // Masks that repeat in a row are priced on shorter ones: the sample is the same, and repeating them would be in
+    // vain.
     const Bytes sample = input.sample.first(input.sample.size() / priced_bytes * priced_bytes);
     const auto entries = cheapest_entries(candidates_from(statistics, view_bytes), view_bytes, sample, priced_bytes);
     std::vector<Entry> columns(row_bytes / view_bytes);
@@ -120,10 +123,12 @@ std::unique_ptr<RowCodec> plan(const PlanInput& input) {
   for (const unsigned view_bytes : {1U, 2U, 4U, 8U}) {
     if (row_bytes % view_bytes != 0) continue;
     const std::uint64_t counted_bytes = input.statistics.row_bytes();
-    if (counted_bytes % view_bytes == 0 && row_bytes % counted_bytes == 0) consider(view_bytes, input.statistics, counted_bytes);
+    if (counted_bytes % view_bytes == 0 && row_bytes % counted_bytes == 0)
+      consider(view_bytes, input.statistics, counted_bytes);
     const std::uint64_t period = std::max(view_bytes, input.element_bytes);
     constexpr std::uint64_t kPricedBytes = 32;
-    if (period < counted_bytes && counted_bytes % period == 0 && row_bytes % period == 0 && input.sample.size() >= kPricedBytes) {
+    if (period < counted_bytes && counted_bytes % period == 0 && row_bytes % period == 0 &&
+        input.sample.size() >= kPricedBytes) {
       consider(view_bytes, input.statistics.folded(period), kPricedBytes);
     }
   }

@@ -36,9 +36,13 @@ class RawCodec final : public RowCodec {
 
 }  // namespace
 
-std::unique_ptr<RowCodec> make(std::uint64_t row_bytes) { return std::make_unique<RawCodec>(row_bytes); }
+std::unique_ptr<RowCodec> make(std::uint64_t row_bytes) {
+  return std::make_unique<RawCodec>(row_bytes);
+}
 
-std::unique_ptr<RowCodec> plan(const PlanInput& input) { return make(input.geometry.row_bytes); }
+std::unique_ptr<RowCodec> plan(const PlanInput& input) {
+  return make(input.geometry.row_bytes);
+}
 
 Result<std::unique_ptr<RowCodec>> open(Bytes plan, std::uint64_t row_bytes) {
   if (!plan.empty()) return corrupt("raw: the plan is not empty");
