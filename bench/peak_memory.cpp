@@ -1,4 +1,5 @@
-// Peak memory of compressing: in memory against input + output, and of a mapped file: stillbit_peak_memory MEGABYTES FILE.npy
+// Peak memory of compressing: in memory against input + output, and of a mapped file: stillbit_peak_memory MEGABYTES
+// FILE.npy
 //
 // FILE.npy, which must not exist, is made, compressed, and removed.
 
@@ -26,13 +27,15 @@ double peak_bytes() {
   return 0;
 }
 
-void reset_peak() { std::ofstream("/proc/self/clear_refs") << 5; }
+void reset_peak() {
+  std::ofstream("/proc/self/clear_refs") << 5;
+}
 
 void report(const char* what, double peak, double input, double output) {
   constexpr double kMegabyte = 1e6;
-  std::cout << what << ": input " << input / kMegabyte << " MB, output " << output / kMegabyte << " MB, peak " << peak / kMegabyte
-            << " MB, over input + output " << (peak - input - output) / kMegabyte << " MB, over output "
-            << (peak - output) / kMegabyte << " MB\n";
+  std::cout << what << ": input " << input / kMegabyte << " MB, output " << output / kMegabyte << " MB, peak "
+            << peak / kMegabyte << " MB, over input + output " << (peak - input - output) / kMegabyte
+            << " MB, over output " << (peak - output) / kMegabyte << " MB\n";
 }
 
 }  // namespace

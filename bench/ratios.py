@@ -1,7 +1,7 @@
 """Ratios of every .npy file in a folder, as a Markdown table: ``python bench/ratios.py FOLDER [COMMAND]``.
 
-Files named ``name__00.npy``, ``name__01.npy`` … are parts of one model and make one line. Every file is decompressed and
-compared with its original before its ratio counts.
+Files named ``name__00.npy``, ``name__01.npy`` … are parts of one model and make one line. Every file is decompressed
+and compared with its original before its ratio counts.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from pathlib import Path
 def measured(command: str, source: Path, packing: str, folder: Path) -> dict[str, float]:
     """Return what ``compress --json`` says of a file, once its round trip was found exact."""
     target = folder / "compressed.safetensors"
-    line = [command, "compress", source, "-o", target, "--packing", packing, "--codec", "ibp", "--json"]
+    line = [command, "compress", str(source), "-o", str(target), "--packing", packing, "--codec", "ibp", "--json"]
     report = subprocess.run(line, check=True, capture_output=True, text=True).stdout
     subprocess.run([command, "verify", target, "--against", source], check=True, capture_output=True)
     tensor: dict[str, float] = json.loads(report)["tensors"][0]

@@ -44,11 +44,7 @@ struct FileInfo {
 
 struct CompressFileOptions {
   /// For each tensor. Files are packed unless asked otherwise.
-  CompressOptions tensor = [] {
-    CompressOptions options;
-    options.packing = Packing::kPacked;
-    return options;
-  }();
+  CompressOptions tensor{.packing = Packing::kPacked};
 
   /// Reads the elements as this dtype of the same width: u16 that holds bf16, u8 that holds fp8.
   std::optional<DType> as;

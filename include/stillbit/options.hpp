@@ -30,7 +30,7 @@ using Progress = std::function<void(std::uint64_t num_bytes)>;
 struct CompressOptions {
   /// The codec to use; without one, whichever gives the smallest payload. A tensor that a codec does not make smaller
   /// is stored raw whatever was asked for.
-  std::optional<Codec> codec;
+  std::optional<Codec> codec = {};
 
   Packing packing = Packing::kSlotted;
 
@@ -45,7 +45,7 @@ struct CompressOptions {
   /// one may compress less.
   std::uint64_t max_sample_bytes = std::uint64_t{4} << 20;
 
-  Progress progress;
+  Progress progress = {};
 };
 
 }  // namespace stillbit

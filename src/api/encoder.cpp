@@ -100,8 +100,7 @@ Result<Encoder> Encoder::prepare(const Source& source, const CompressOptions& op
     const bool wanted = !options.codec || *options.codec == entry.codec;
     if (wanted && entry.codec != Codec::kRaw) codecs.push_back(entry.plan);
   }
-  if (codecs.empty())
-    return invalid("codec number " + std::to_string(static_cast<unsigned>(*options.codec)) + " is unknown");
+  if (codecs.empty()) return invalid("the codec asked for is unknown");
 
   const format::PayloadHeader raw_header = header;
   std::vector<std::byte> copied;

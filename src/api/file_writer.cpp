@@ -73,6 +73,7 @@ Result<FileWriter> FileWriter::create(const std::filesystem::path& path, const s
   STILLBIT_TRY(const std::string text, format::serialize_safetensors(header, kDataAlignment));
 
   std::vector<std::uint64_t> offsets;
+  offsets.reserve(tensors.size());
   for (const Tensor& tensor : tensors) offsets.push_back(text.size() + begin_of.at(tensor.payload));
   STILLBIT_TRY(io::AtomicFile file, io::AtomicFile::create(path));
   STILLBIT_CHECK(file.set_size(text.size() + end));

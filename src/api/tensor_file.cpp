@@ -178,7 +178,7 @@ Result<void> read_npy(Bytes bytes, const std::string& name, TensorFile& file) {
   return {};
 }
 
-Result<void> read_safetensors(Bytes bytes, std::shared_ptr<const void> mapping, TensorFile& file) {
+Result<void> read_safetensors(Bytes bytes, const std::shared_ptr<const void>& mapping, TensorFile& file) {
   STILLBIT_TRY(format::SafetensorsHeader header, format::parse_safetensors(bytes));
   STILLBIT_TRY(auto manifest, format::find_manifest(header));
   if (manifest) return add_stored(header, std::move(*manifest), bytes, mapping, file);

@@ -46,7 +46,7 @@ struct TensorFile {
 };
 
 /// Reads the headers of a safetensors file that lies in memory; `mapping` is what keeps it there.
-Result<void> read_safetensors(Bytes bytes, std::shared_ptr<const void> mapping, TensorFile& file);
+Result<void> read_safetensors(Bytes bytes, const std::shared_ptr<const void>& mapping, TensorFile& file);
 
 /// Reads the header of a .npy file that lies in memory.
 Result<void> read_npy(Bytes bytes, const std::string& name, TensorFile& file);

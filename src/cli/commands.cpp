@@ -47,10 +47,9 @@ void verify(const Request& request) {
   if (request.against) original = *request.against;
   verify_file(request.file, original, {request.num_threads, bar.callback()});
   bar.finish();
-  std::cout << request.file << ": "
-            << (original ? "checksums are right, and every bit is that of " + *request.against
-                         : std::string("checksums are right"))
-            << '\n';
+  std::cout << request.file << ": checksums are right";
+  if (original) std::cout << ", and every bit is that of " << original->string();
+  std::cout << '\n';
 }
 
 }  // namespace stillbit::cli

@@ -76,11 +76,11 @@ inline Fault in_context(const std::string& context, const Fault& fault) {
 #define STILLBIT_CONCAT(a, b) STILLBIT_CONCAT_(a, b)
 
 /// `STILLBIT_CHECK(expr);` returns the fault of a Result from the calling function, if it has one.
-#define STILLBIT_CHECK(...)                                            \
-  do {                                                                 \
-    auto STILLBIT_CONCAT(stillbit_checked_, __LINE__) = (__VA_ARGS__); \
-    if (!STILLBIT_CONCAT(stillbit_checked_, __LINE__).ok())            \
-      return STILLBIT_CONCAT(stillbit_checked_, __LINE__).fault();     \
+#define STILLBIT_CHECK(...)                                                              \
+  do {                                                                                   \
+    if (const Result<void> STILLBIT_CONCAT(stillbit_checked_, __LINE__) = (__VA_ARGS__); \
+        !STILLBIT_CONCAT(stillbit_checked_, __LINE__).ok())                              \
+      return STILLBIT_CONCAT(stillbit_checked_, __LINE__).fault();                       \
   } while (false)
 
 /// `STILLBIT_TRY(auto x, expr);` declares x as the value of a Result, or returns its fault.

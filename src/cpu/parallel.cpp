@@ -53,7 +53,7 @@ Result<void> parallel_for(std::uint64_t num_tasks, unsigned num_threads,
     threads.reserve(helpers);
     try {
       for (unsigned i = 1; i <= helpers; ++i) threads.emplace_back(work, i);
-    } catch (const std::system_error&) {
+    } catch (const std::system_error&) {  // NOLINT(bugprone-empty-catch)
       // The system has no more threads to give: the ones there are do the work.
     }
     work(0);

@@ -110,11 +110,14 @@ Result<NpyHeader> parse_dict(std::string_view text) {
     const auto key = reader.take_string();
     if (!key || !reader.take(':')) return malformed;
     if (*key == "descr") {
-      if (!(descr = reader.take_string())) return unsupported("npy files of structured types are not supported");
+      descr = reader.take_string();
+      if (!descr) return unsupported("npy files of structured types are not supported");
     } else if (*key == "fortran_order") {
-      if (!(fortran_order = reader.take_bool())) return malformed;
+      fortran_order = reader.take_bool();
+      if (!fortran_order) return malformed;
     } else if (*key == "shape") {
-      if (!(shape = reader.take_shape())) return malformed;
+      shape = reader.take_shape();
+      if (!shape) return malformed;
     } else {
       return malformed;
     }

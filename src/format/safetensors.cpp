@@ -196,7 +196,7 @@ Result<std::string> serialize_safetensors(const SafetensorsHeader& header, std::
   } catch (const nlohmann::json::exception&) {
     return invalid("a tensor's name or the metadata is not UTF-8");
   }
-  text += "}";
+  text += '}';
   text.resize(align_up(text.size() + 8, data_alignment) - 8, ' ');
   if (text.size() > kMaxHeaderBytes) return invalid("the header would be larger than safetensors allows");
   const std::uint64_t size = text.size();

@@ -1,8 +1,8 @@
 """Makes the golden files: small compressed files whose decoding must never change, and files that must be refused.
 
-Run it by hand when the format gets a new version or codec, look at what it made, and commit that:
-``python tests/golden/make_golden.py build/release/src/cli/stillbit``. Files that are there are kept: they pin the decoder,
-and a better encoder must not replace them.
+Run it by hand when the format gets a new version or codec, look at what it made, and commit that. Its argument is
+the command, as in ``python tests/golden/make_golden.py build/release/src/cli/stillbit``. Files that are there are kept:
+they pin the decoder, and a better encoder must not replace them.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ struct VectorOf {
   typedef Word Type __attribute__((vector_size(kVectorBytes)));
 };
 template <class Word>
-using Vector = typename VectorOf<Word>::Type;
+using Vector = VectorOf<Word>::Type;
 
 /// Vectors whose per-lane sums of patch bits still fit a lane: 31 × 8 bits in a byte; far more in wider words.
 template <class Word>
@@ -225,9 +225,9 @@ void count_deviations(const std::byte* rows, std::uint64_t num_rows, std::uint64
         for (unsigned t = 0; t < kNumCandidates; ++t) sum[t] -= (Vector<Word>)((difference & mask[t]) != 0);
       }
       for (unsigned t = 0; t < kNumCandidates; ++t) {
-        std::uint32_t* out = counts + t * (row_bytes / sizeof(Word)) + offset / sizeof(Word);
+        const std::uint64_t column = (t * row_bytes + offset) / sizeof(Word);
         for (unsigned lane = 0; lane < kLanes && lane < width / sizeof(Word); ++lane) {
-          out[lane] += static_cast<std::uint32_t>(sum[t][lane]);
+          counts[column + lane] += static_cast<std::uint32_t>(sum[t][lane]);
         }
       }
     }
