@@ -38,7 +38,7 @@ struct TensorInfo {
 /// A tensor kept losslessly compressed, row by row.
 ///
 /// Made by `compress` or by `load`. Reading is safe from many threads at once; `update`, `append` and `compact` need
-/// the tensor for themselves. Every function throws `stillbit::Error`; after an exception the tensor is as it was
+/// the tensor for themselves. Every function throws `stillbit::Error` or `std::bad_alloc`; after an exception the tensor is as it was
 /// before.
 class CompressedTensor {
  public:
@@ -90,8 +90,8 @@ class CompressedTensor {
   /// Frees what rewritten rows left behind in the overflow area. `update` does so itself when half of it is unused.
   void compact();
 
-  /// Checks the checksums: of what is stored (when it came from a file), and of what it expands to.
-  /// Throws kCorrupt when they differ.
+  /// Checks the checksums: of what is stored (when it is mapped from a file), and of what it expands to; after `update`
+  /// or `append`, which make the latter out of date, only that every row expands. Throws kCorrupt otherwise.
   void verify(unsigned num_threads = 0) const;
 
   struct Impl;

@@ -89,6 +89,16 @@ Result<CompressedTensor> open_mapped(Bytes payload, std::shared_ptr<const void> 
   return CompressedTensor(std::move(impl));
 }
 
+CompressedTensor share_mapped(const CompressedTensor& tensor) {
+  const CompressedTensor::Impl& from = tensor.impl();
+  auto impl = std::make_unique<CompressedTensor::Impl>();
+  impl->header = from.header;
+  impl->codec = from.codec;
+  impl->mapped = from.mapped;
+  impl->mapping = from.mapping;
+  return CompressedTensor(std::move(impl));
+}
+
 Result<CompressedTensor> open_copied(Bytes payload, unsigned num_threads) {
   STILLBIT_TRY(auto impl, open_header(payload));
   STILLBIT_CHECK(check_payload(payload, impl->header.payload_checksum, num_threads));
@@ -102,8 +112,12 @@ Result<CompressedTensor> open_copied(Bytes payload, unsigned num_threads) {
   STILLBIT_CHECK(with_decoder(*impl, [&](const Decoder& decoder) {
     return decoder.expand_verified(num_threads, [](std::uint64_t, Bytes) { return Result<void>(); });
   }));
-  // A file may let slots share tails, which rows that are to be rewritten must not.
-  if (impl->header.packing == Packing::kSlotted) compact_overflow(*impl);
+  if (impl->header.packing == Packing::kSlotted) {
+    // Slots that share tails, which rows that are to be rewritten must not, get tails of their own. Where the sum says
+    // that they overlap on a large scale it is no writer's work, and could take any amount of memory.
+    if (total_tail_bytes(*impl) > impl->header.overflow_bytes) return corrupt("the tails of slots overlap");
+    compact_overflow(*impl);
+  }
   return CompressedTensor(std::move(impl));
 }
 
@@ -116,7 +130,7 @@ CompressedTensor compress(const TensorView& tensor, const CompressOptions& optio
   impl->header = encoder.header();
   BufferSink sink(*impl);
   unwrap(encoder.write(sink));
-  impl->codec = encoder.take_codec();
+  impl->codec = encoder.codec();
   return CompressedTensor(std::move(impl));
 }
 
@@ -176,8 +190,9 @@ double CompressedTensor::transfer_ratio() const {
     const std::uint64_t row = geometry.num_rows / count * i + geometry.num_rows % count * i / count;
     raw_sectors += raw_reader.num_sectors(row);
     const std::uint64_t first_tile = row * geometry.row_bytes / impl_->header.tile_bytes;
-    const std::uint64_t last_tile = ((row + 1) * geometry.row_bytes - 1) / impl_->header.tile_bytes;
-    for (std::uint64_t tile = first_tile; tile <= last_tile; ++tile) sectors += reader.num_sectors(tile);
+    const std::uint64_t num_tiles = ((row + 1) * geometry.row_bytes - 1) / impl_->header.tile_bytes - first_tile + 1;
+    const std::uint64_t step = ceil_div(num_tiles, kMaxSampled / count);
+    for (std::uint64_t tile = 0; tile < num_tiles; tile += step) sectors += step * reader.num_sectors(first_tile + tile);
   }
   return sectors == 0 ? static_cast<double>(raw_sectors)
                       : static_cast<double>(raw_sectors) / static_cast<double>(sectors);
@@ -207,9 +222,11 @@ void CompressedTensor::gather(std::span<const std::int32_t> index, std::span<std
 void CompressedTensor::verify(unsigned num_threads) const {
   const Impl& impl = *impl_;
   if (!impl.mapped.empty()) unwrap(check_payload(impl.mapped, impl.header.payload_checksum, num_threads));
-  if (!impl.is_unchanged) return;
-  unwrap(with_decoder(impl, [&](const Decoder& decoder) {
-    return decoder.expand_verified(num_threads, [](std::uint64_t, Bytes) { return Result<void>(); });
+  unwrap(with_decoder(impl, [&](const Decoder& decoder) -> Result<void> {
+    const auto ignore = [](std::uint64_t, Bytes) { return Result<void>(); };
+    if (impl.is_unchanged) return decoder.expand_verified(num_threads, ignore);
+    STILLBIT_TRY([[maybe_unused]] const std::uint64_t checksum, decoder.expand_in_pieces(num_threads, ignore));
+    return {};
   }));
 }
 

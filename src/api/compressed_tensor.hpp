@@ -16,7 +16,7 @@ namespace stillbit {
 /// overflow can grow.
 struct CompressedTensor::Impl {
   format::PayloadHeader header;
-  std::unique_ptr<RowCodec> codec;
+  std::shared_ptr<const RowCodec> codec;
 
   Buffer index;
   Buffer rows;
@@ -39,8 +39,14 @@ struct CompressedTensor::Impl {
 /// Opens a payload that lies in a mapped file: validates the header and the plan, touches nothing else.
 Result<CompressedTensor> open_mapped(Bytes payload, std::shared_ptr<const void> mapping);
 
+/// Another tensor on the same mapped payload.
+CompressedTensor share_mapped(const CompressedTensor& tensor);
+
 /// Copies a payload into memory of its own and checks its checksums.
 Result<CompressedTensor> open_copied(Bytes payload, unsigned num_threads);
+
+/// What the tails of all slots of a slotted tensor in memory take.
+std::uint64_t total_tail_bytes(const CompressedTensor::Impl& impl);
 
 /// Gives every tail of a slotted tensor in memory a place of its own, without gaps between. Precondition: all rows can
 /// be expanded.

@@ -159,6 +159,7 @@ FileInfo compress_file(const std::filesystem::path& input, const std::filesystem
       first_equal.push_back(first);
       tensors.push_back(
           {name, first == encoders.size() ? FileWriter::payload_name(name) : tensors[first].payload, encoder.header()});
+      encoder.set_codec_aside();
       encoders.push_back(std::move(encoder));
       return {};
     };
@@ -168,8 +169,9 @@ FileInfo compress_file(const std::filesystem::path& input, const std::filesystem
   FileWriter writer = unwrap_in(input, FileWriter::create(output, tensors, file.metadata));
   for (std::size_t i = 0; i < encoders.size(); ++i) {
     if (first_equal[i] != i) continue;
-    unwrap_in(output, tensors[i].name,
-              writer.write(i, num_threads, [&](SectionSink& sink) { return encoders[i].write(sink); }));
+    const auto written = writer.write(i, num_threads, [&](SectionSink& sink) { return encoders[i].write(sink); });
+    unwrap_in(output, tensors[i].name, written);
+    encoders[i].set_codec_aside();
   }
   unwrap(writer.commit());
   return inspect_file(output);

@@ -152,13 +152,13 @@ template Result<void> Decoder::gather(std::span<const std::int64_t>, std::byte*,
 
 Result<std::uint64_t> Decoder::expand_in_pieces(unsigned num_threads, const Consume& consume) const {
   const std::uint64_t size = header.geometry.num_bytes();
-  if (size == 0) return checksum_of_digests({});
+  Checksum checksum;
+  if (size == 0) return checksum.value();
   const Bytes raw = reader.raw_rows();
   // Pieces of a checksum do not end where tiles do: a task has enough of them that tiles which two tasks expand do not
   // matter.
   const std::uint64_t least = raw.empty() ? std::max(4 * header.tile_bytes, kChecksumPieceBytes) : kChecksumPieceBytes;
   const std::uint64_t task_bytes = align_up(least, kChecksumPieceBytes);
-  std::vector<std::uint64_t> digests(ceil_div(size, kChecksumPieceBytes));
   STILLBIT_CHECK(cpu::parallel_for(ceil_div(size, task_bytes), cpu::resolve_threads(num_threads),
                                    [&](std::uint64_t task, unsigned) -> Result<void> {
                                      const std::uint64_t begin = task * task_bytes;
@@ -173,12 +173,11 @@ Result<std::uint64_t> Decoder::expand_in_pieces(unsigned num_threads, const Cons
                                        part = raw.subspan(begin, count);
                                      }
                                      for (std::uint64_t at = 0; at < count; at += kChecksumPieceBytes) {
-                                       digests[(begin + at) / kChecksumPieceBytes] =
-                                           digest(part.subspan(at, std::min(kChecksumPieceBytes, count - at)));
+                                       checksum.add((begin + at) / kChecksumPieceBytes, digest(part.subspan(at, std::min(kChecksumPieceBytes, count - at))));
                                      }
                                      return consume(begin, part);
                                    }));
-  return checksum_of_digests(digests);
+  return checksum.value();
 }
 
 Result<void> Decoder::expand_verified(unsigned num_threads, const Consume& consume) const {

@@ -130,10 +130,10 @@ Result<Encoder> Encoder::prepare(const Source& source, const CompressOptions& op
 
 Result<void> Encoder::scan(BitStatistics* statistics) {
   const Bytes data = source_.data;
-  std::vector<std::uint64_t> digests(ceil_div(data.size(), kChecksumPieceBytes));
+  Checksum checksum;
   std::vector<std::optional<BitStatistics>> counts(num_threads_);
   STILLBIT_CHECK(
-      cpu::parallel_for(digests.size(), num_threads_, [&](std::uint64_t piece, unsigned worker) -> Result<void> {
+      cpu::parallel_for(ceil_div(data.size(), kChecksumPieceBytes), num_threads_, [&](std::uint64_t piece, unsigned worker) -> Result<void> {
         if (statistics != nullptr && !counts[worker]) counts[worker].emplace(statistics->row_bytes());
         const std::uint64_t begin = piece * kChecksumPieceBytes;
         const std::uint64_t end = std::min<std::uint64_t>(begin + kChecksumPieceBytes, data.size());
@@ -148,14 +148,14 @@ Result<void> Encoder::scan(BitStatistics* statistics) {
           const std::uint64_t last = std::min<std::uint64_t>(ceil_div(next, lap) * lap, data.size());
           if (first < last) counts[worker]->add(data.subspan(first, last - first));
         }
-        digests[piece] = digest.value();
+        checksum.add(piece, digest.value());
         done(begin, end - begin);
         return {};
       }));
   for (const auto& count : counts) {
     if (count) statistics->merge(*count);
   }
-  header_.data_checksum = checksum_of_digests(digests);
+  header_.data_checksum = checksum.value();
   return {};
 }
 
@@ -253,8 +253,17 @@ Result<void> Encoder::measure() {
   return {};
 }
 
-Result<void> Encoder::write(SectionSink& sink) const {
+void Encoder::set_codec_aside() {
+  if (!codec_) return;
+  plan_ = codec_->plan();
+  codec_.reset();
+}
+
+Result<void> Encoder::write(SectionSink& sink) {
   if (header_.codec == Codec::kRaw) return write_raw(sink);
+  if (!codec_) {
+    STILLBIT_TRY(codec_, open_codec(header_.codec, plan_, header_.tile_bytes));
+  }
   STILLBIT_CHECK(sink.write(Section::kPlan, 0, codec_->plan()));
   return for_each_chunk([&](std::uint64_t chunk, std::uint64_t first, std::uint64_t end) {
     return header_.packing == Packing::kPacked ? write_packed(sink, chunk, first, end)

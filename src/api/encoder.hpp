@@ -41,10 +41,13 @@ class Encoder {
   [[nodiscard]] const Source& source() const noexcept { return source_; }
 
   /// The last pass: everything but the header section.
-  Result<void> write(SectionSink& sink) const;
+  Result<void> write(SectionSink& sink);
 
-  /// The codec with its plan; the encoder cannot write after that.
-  [[nodiscard]] std::unique_ptr<RowCodec> take_codec() { return std::move(codec_); }
+  [[nodiscard]] const std::shared_ptr<const RowCodec>& codec() const noexcept { return codec_; }
+
+  /// Keeps of the codec only its plan until `write` needs it again: of many tensors that are prepared before the first
+  /// is written, the masks would take more memory than anything else.
+  void set_codec_aside();
 
  private:
   /// A run of tiles that one thread works on: whole index blocks.
@@ -71,7 +74,8 @@ class Encoder {
   CompressOptions options_;
   unsigned num_threads_;
   format::PayloadHeader header_;
-  std::unique_ptr<RowCodec> codec_;
+  std::shared_ptr<const RowCodec> codec_;
+  std::vector<std::byte> plan_;  ///< of a codec that was set aside
   std::vector<std::byte> last_tile_;  ///< a copy of the last tile, filled up, where the tensor ends within it
   std::uint64_t tiles_per_chunk_ = 0;
   std::vector<Chunk> chunks_;  ///< one more than there are chunks: the last one says where everything ends

@@ -79,8 +79,11 @@ NamedTensors load(const std::filesystem::path& path, const LoadOptions& options)
   require_compressed(file);
   NamedTensors tensors;
   for (const TensorFile::StoredTensor& stored : file.stored) {
-    auto tensor =
-        options.mmap ? open_mapped(stored.payload, stored.tensor->impl().mapping) : open_copied(stored.payload, 0);
+    if (options.mmap) {
+      tensors.emplace_back(stored.name, share_mapped(*stored.tensor));
+      continue;
+    }
+    auto tensor = open_copied(stored.payload, 0);
     if (!tensor.ok()) unwrap_in(path, stored.name, Result<void>(tensor.fault()));
     tensors.emplace_back(stored.name, std::move(tensor).value());
   }

@@ -32,15 +32,15 @@ class FileSink final : public SectionSink {
 /// The checksum of what was written, read back from the system's cache.
 Result<std::uint64_t> written_checksum(const io::AtomicFile& file, std::uint64_t offset, std::uint64_t size,
                                        unsigned num_threads) {
-  std::vector<std::uint64_t> digests(ceil_div(size, kChecksumPieceBytes));
-  STILLBIT_CHECK(cpu::parallel_for(digests.size(), num_threads, [&](std::uint64_t i, unsigned) -> Result<void> {
+  Checksum checksum;
+  STILLBIT_CHECK(cpu::parallel_for(ceil_div(size, kChecksumPieceBytes), num_threads, [&](std::uint64_t i, unsigned) -> Result<void> {
     const std::uint64_t begin = i * kChecksumPieceBytes;
     std::vector<std::byte> piece(std::min(kChecksumPieceBytes, size - begin));
     STILLBIT_CHECK(file.read(offset + begin, piece));
-    digests[i] = digest(piece);
+    checksum.add(i, digest(piece));
     return {};
   }));
-  return checksum_of_digests(digests);
+  return checksum.value();
 }
 
 }  // namespace

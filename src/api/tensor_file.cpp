@@ -49,7 +49,7 @@ Result<void> add_raw(const format::SafetensorsHeader& header, Bytes bytes, Tenso
       return in_context(quoted_tensor(entry.name), unsupported("dtype \"" + entry.dtype + "\" is not supported"));
     }
     const auto geometry = row_geometry(*dtype, entry.shape, 0);
-    if (!geometry.ok()) return in_context(quoted_tensor(entry.name), geometry.fault());
+    if (!geometry.ok()) return in_context(quoted_tensor(entry.name), corrupt(geometry.fault().message));
     if (geometry.value().num_bytes() != entry.end - entry.begin) {
       return in_context(quoted_tensor(entry.name),
                         corrupt("shape " + to_string(entry.shape) + " of " + entry.dtype + " does not take the " +
@@ -57,7 +57,7 @@ Result<void> add_raw(const format::SafetensorsHeader& header, Bytes bytes, Tenso
     }
     file.raw.push_back(
         {entry.name,
-         {bytes.subspan(header.data_offset + entry.begin, entry.end - entry.begin), *dtype, entry.shape, true}});
+         {bytes.subspan(header.data_offset + entry.begin, entry.end - entry.begin), *dtype, entry.shape, false}});
   }
   return {};
 }
@@ -89,6 +89,11 @@ Result<void> add_stored(const format::SafetensorsHeader& header, format::Manifes
       return in_context(quoted_tensor(entry.name), same.fault());
     file.stored.push_back({entry.name, entry.payload, payload, tensor});
   }
+  std::uint64_t raw_bytes = 0;
+  for (const TensorFile::StoredTensor& stored : file.stored) {
+    raw_bytes += stored.tensor->raw_bytes();
+    if (raw_bytes >= kMaxTensorBytes) return corrupt("the tensors are too large together");
+  }
   file.metadata = std::move(manifest.metadata);
   file.is_compressed = true;
   return {};
@@ -96,12 +101,16 @@ Result<void> add_stored(const format::SafetensorsHeader& header, format::Manifes
 
 Result<void> open_npy(const std::filesystem::path& path, TensorFile& file) {
   STILLBIT_TRY(const auto mapped, map_file(path, file));
-  return read_npy(mapped->bytes(), path.stem().string(), file);
+  STILLBIT_CHECK(read_npy(mapped->bytes(), path.stem().string(), file));
+  for (TensorFile::RawTensor& tensor : file.raw) tensor.source.is_mapped = file.owned.empty();
+  return {};
 }
 
 Result<void> open_safetensors(const std::filesystem::path& path, TensorFile& file) {
   STILLBIT_TRY(const auto mapped, map_file(path, file));
-  return read_safetensors(mapped->bytes(), mapped, file);
+  STILLBIT_CHECK(read_safetensors(mapped->bytes(), mapped, file));
+  for (TensorFile::RawTensor& tensor : file.raw) tensor.source.is_mapped = true;
+  return {};
 }
 
 /// Which shard holds each tensor, as an index says.
@@ -111,7 +120,10 @@ Result<std::map<std::string, std::string>> parse_weight_map(const std::string& t
   if (text.find('\0') != std::string::npos || text.rfind("\xEF\xBB\xBF", 0) == 0)
     return corrupt("the index is not valid JSON");
   try {
-    const auto index = nlohmann::json::parse(text);
+    const auto index = nlohmann::json::parse(text, [](int depth, nlohmann::json::parse_event_t event, nlohmann::json& key) {
+      // Nothing else is looked at.
+      return event != nlohmann::json::parse_event_t::key || depth != 1 || key == "weight_map";
+    });
     const auto& weight_map = index.at("weight_map");
     if (!weight_map.is_object()) return corrupt("the index is malformed: weight_map is no object");
     shard_of = weight_map.get<std::map<std::string, std::string>>();
@@ -166,13 +178,12 @@ Result<void> open_any(const std::filesystem::path& path, TensorFile& file) {
 
 Result<void> read_npy(Bytes bytes, const std::string& name, TensorFile& file) {
   STILLBIT_TRY(const format::NpyHeader header, format::parse_npy(bytes));
-  Source source{bytes.subspan(header.data_offset, header.data_bytes), header.dtype, header.shape, true};
+  Source source{bytes.subspan(header.data_offset, header.data_bytes), header.dtype, header.shape, false};
   const auto is_long = [](std::uint64_t size) { return size > 1; };
   if (header.fortran_order && std::count_if(header.shape.begin(), header.shape.end(), is_long) > 1 &&
       header.data_bytes > 0) {
     file.owned.push_back(to_c_order(source.data, source.shape, num_bytes(source.dtype)));
     source.data = file.owned.back();
-    source.is_mapped = false;
   }
   file.raw.push_back({name, std::move(source)});
   return {};

@@ -45,7 +45,7 @@ struct TensorFile {
   [[nodiscard]] std::uint64_t raw_bytes() const;
 };
 
-/// Reads the headers of a safetensors file that lies in memory; `mapping` is what keeps it there.
+/// Reads the headers of a safetensors file that lies in memory; `mapping` is what keeps it there when it is mapped.
 Result<void> read_safetensors(Bytes bytes, const std::shared_ptr<const void>& mapping, TensorFile& file);
 
 /// Reads the header of a .npy file that lies in memory.

@@ -76,8 +76,8 @@ Result<void> update_rows(CompressedTensor::Impl& impl, std::span<const Index> in
   STILLBIT_CHECK(check_indices(index, geometry.num_rows));
   if (rows.empty()) return {};
   reserve_tails(impl, rows);
-  impl.is_unchanged = false;
   std::vector<std::byte> encoded(geometry.row_bytes + RowCodec::kSlack);
+  impl.is_unchanged = false;
   for (std::size_t i = 0; i < index.size(); ++i) {
     const auto row = static_cast<std::uint64_t>(index[i]);
     const std::uint64_t stride = impl.header.row_unit;
@@ -122,20 +122,32 @@ Result<void> append_rows(CompressedTensor::Impl& impl, Bytes rows) {
 void compact_if_wasteful(CompressedTensor::Impl& impl) {
   const bool is_wasteful =
       impl.unused_overflow_bytes > kMinUnusedBytes && impl.unused_overflow_bytes > impl.overflow.size() / 2;
-  if (is_wasteful) compact_overflow(impl);
+  if (!is_wasteful) return;
+  try {
+    compact_overflow(impl);
+  } catch (const std::bad_alloc&) {  // NOLINT(bugprone-empty-catch)
+    // The rows are updated: that there is no memory to tidy up is no reason to fail.
+  }
 }
 
 }  // namespace
+
+std::uint64_t total_tail_bytes(const CompressedTensor::Impl& impl) {
+  const std::uint64_t stride = impl.header.row_unit;
+  if (stride == impl.header.geometry.row_bytes) return 0;
+  std::uint64_t total = 0;
+  for (std::uint64_t row = 0; row < impl.header.geometry.num_rows; ++row) {
+    total += tail_of(impl.rows.data() + row * stride, stride).tail_bytes;
+  }
+  return total;
+}
 
 void compact_overflow(CompressedTensor::Impl& impl) {
   const std::uint64_t stride = impl.header.row_unit;
   const std::uint64_t num_rows = impl.header.geometry.num_rows;
   if (stride == impl.header.geometry.row_bytes) return;
   std::byte* const slots = impl.rows.data();
-  std::uint64_t total = 0;
-  for (std::uint64_t row = 0; row < num_rows; ++row) total += tail_of(slots + row * stride, stride).tail_bytes;
-
-  Buffer compacted(total);
+  Buffer compacted(total_tail_bytes(impl));
   std::uint64_t end = 0;
   for (std::uint64_t row = 0; row < num_rows; ++row) {
     std::byte* slot = slots + row * stride;

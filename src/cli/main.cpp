@@ -1,4 +1,5 @@
 #include "cli/commands.hpp"
+#include "cli/output.hpp"
 
 #include <stillbit/stillbit.hpp>
 
@@ -125,7 +126,7 @@ int main(int argc, char** argv) {
   } catch (const std::bad_alloc&) {
     std::cerr << "stillbit: out of memory\n";
   } catch (const std::exception& error) {
-    std::cerr << "stillbit: " << error.what() << '\n';
+    std::cerr << "stillbit: " << sb::cli::printable(error.what()) << '\n';
   }
   return kFailure;
 }

@@ -22,12 +22,6 @@ std::string decimal(double value) {
   return text.data();
 }
 
-/// A name as a terminal may show it: without control characters.
-std::string printable(std::string text) {
-  std::replace_if(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, '?');
-  return text;
-}
-
 std::string shape_text(const std::vector<std::uint64_t>& shape) {
   std::string text;
   for (const std::uint64_t size : shape) {
@@ -55,6 +49,11 @@ void print_rows(std::ostream& out, const std::vector<Row>& rows) {
 }
 
 }  // namespace
+
+std::string printable(std::string text) {
+  std::replace_if(text.begin(), text.end(), [](unsigned char c) { return c < 0x20 || c == 0x7F; }, '?');
+  return text;
+}
 
 std::string human_bytes(std::uint64_t num_bytes) {
   constexpr std::array kUnits{"B", "kB", "MB", "GB", "TB", "PB", "EB"};

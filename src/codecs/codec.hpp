@@ -23,6 +23,8 @@ struct StoredRow {
 ///
 /// A row, here and in all codecs, is what is encoded as one: a row of the tensor, or a tile of several short ones.
 ///
+/// `measure`, `encode` and `decode` may throw std::bad_alloc the first time one of them is called, and not after that.
+///
 /// A row that would not become smaller is stored raw: its stored size is row_bytes, and every encoded row is shorter.
 class RowCodec {
  public:
@@ -40,14 +42,14 @@ class RowCodec {
   [[nodiscard]] virtual std::uint64_t minimum_row_bytes() const noexcept = 0;
 
   /// The stored size of each of `num_rows` rows that lie back to back.
-  virtual void measure(const std::byte* rows, std::uint64_t num_rows, std::uint32_t* sizes) const noexcept = 0;
+  virtual void measure(const std::byte* rows, std::uint64_t num_rows, std::uint32_t* sizes) const = 0;
 
   /// Stores one row at `dst`, where row_bytes + kSlack bytes are writable. Returns its stored size.
-  virtual std::uint64_t encode(const std::byte* row, std::byte* dst) const noexcept = 0;
+  virtual std::uint64_t encode(const std::byte* row, std::byte* dst) const = 0;
 
   /// Expands encoded rows to `dst`, back to back. kSlack bytes behind each row must be readable.
   /// Returns how many were expanded before the first malformed one: `num_rows` when all are well.
-  virtual std::uint64_t decode(const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) const noexcept = 0;
+  virtual std::uint64_t decode(const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) const = 0;
 };
 
 /// What a codec may look at when it makes a plan.

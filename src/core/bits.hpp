@@ -7,16 +7,9 @@
 
 namespace stillbit {
 
-/// Reads `num_bits` (0 to 56) at `bit_offset` of a stream that fills bytes from their low end.
-/// Precondition: the 8 bytes from the one that holds the first bit are readable.
+/// Reads `num_bits` (0 to 56) at `bit_offset` of a stream that fills bytes from their low end. Touches only bytes that
+/// hold them.
 [[nodiscard]] inline std::uint64_t load_bits(const std::byte* stream, std::uint64_t bit_offset,
-                                             unsigned num_bits) noexcept {
-  const std::uint64_t word = load<std::uint64_t>(stream + bit_offset / 8) >> (bit_offset % 8);
-  return word & ((std::uint64_t{1} << num_bits) - 1);
-}
-
-/// The same for the last bits of a stream: reads only bytes that hold them.
-[[nodiscard]] inline std::uint64_t load_bits_exactly(const std::byte* stream, std::uint64_t bit_offset,
                                                      unsigned num_bits) noexcept {
   const unsigned shift = static_cast<unsigned>(bit_offset % 8);
   const std::size_t num_bytes = (shift + num_bits + 7) / 8;

@@ -29,7 +29,6 @@ class Buffer {
   [[nodiscard]] const std::byte* data() const noexcept { return bytes_.get(); }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   [[nodiscard]] Bytes view() const noexcept { return {bytes_.get(), size_}; }
-  [[nodiscard]] MutableBytes span() noexcept { return {bytes_.get(), size_}; }
 
   /// Makes room for `capacity` bytes; what was there stays. Growing up to it can then not fail.
   void reserve(std::size_t capacity) {

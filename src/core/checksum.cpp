@@ -23,8 +23,13 @@ std::uint64_t Digest::value() const noexcept {
   return XXH3_64bits_digest(&state_->xxh3);
 }
 
-std::uint64_t checksum_of_digests(const std::vector<std::uint64_t>& digests) noexcept {
-  return digest(std::as_bytes(std::span(digests)));
+void Checksum::add(std::uint64_t piece, std::uint64_t digest) {
+  const std::lock_guard lock(mutex_);
+  early_.emplace(piece, digest);
+  for (auto first = early_.begin(); first != early_.end() && first->first == next_; ++next_) {
+    joined_.update(std::as_bytes(std::span(&first->second, 1)));
+    first = early_.erase(first);
+  }
 }
 
 std::string to_hex(std::uint64_t digest) {

@@ -3,9 +3,10 @@
 #include "core/bytes.hpp"
 
 #include <cstdint>
+#include <map>
 #include <memory>
+#include <mutex>
 #include <string>
-#include <vector>
 
 namespace stillbit {
 
@@ -31,8 +32,21 @@ class Digest {
 /// Bytes that one leaf of a checksum covers.
 inline constexpr std::uint64_t kChecksumPieceBytes = std::uint64_t{1} << 20;
 
-/// The format's checksum (docs/format.md) from the digests of its pieces, in order.
-[[nodiscard]] std::uint64_t checksum_of_digests(const std::vector<std::uint64_t>& digests) noexcept;
+/// The format's checksum (docs/format.md), from the digests of its pieces. Threads may add pieces in any order; those that
+/// come early wait, so that memory is needed for few of them.
+class Checksum {
+ public:
+  void add(std::uint64_t piece, std::uint64_t digest);
+
+  /// Precondition: every piece from 0 on was added once.
+  [[nodiscard]] std::uint64_t value() const noexcept { return joined_.value(); }
+
+ private:
+  std::mutex mutex_;
+  Digest joined_;
+  std::uint64_t next_ = 0;
+  std::map<std::uint64_t, std::uint64_t> early_;
+};
 
 /// A digest as 16 hexadecimal digits.
 [[nodiscard]] std::string to_hex(std::uint64_t digest);

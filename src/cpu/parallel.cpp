@@ -27,6 +27,7 @@ Result<void> parallel_for(std::uint64_t num_tasks, unsigned num_threads,
   std::atomic<bool> stopped{false};
   std::mutex mutex;
   Result<void> outcome;
+  std::uint64_t fault_task = 0;
   std::exception_ptr exception;
 
   const auto work = [&](unsigned worker) {
@@ -36,8 +37,12 @@ Result<void> parallel_for(std::uint64_t num_tasks, unsigned num_threads,
       try {
         const Result<void> result = body(task, worker);
         if (result.ok()) continue;
+        // Tasks start in order, so that all before this one run to their end: the first fault in order is kept.
         const std::lock_guard lock(mutex);
-        if (outcome.ok()) outcome = result;
+        if (outcome.ok() || task < fault_task) {
+          outcome = result;
+          fault_task = task;
+        }
       } catch (...) {
         const std::lock_guard lock(mutex);
         if (!exception) exception = std::current_exception();
@@ -63,13 +68,15 @@ Result<void> parallel_for(std::uint64_t num_tasks, unsigned num_threads,
 }
 
 std::uint64_t checksum(Bytes bytes, unsigned num_threads) {
-  std::vector<std::uint64_t> digests(ceil_div(bytes.size(), kChecksumPieceBytes));
-  unwrap(parallel_for(digests.size(), num_threads, [&](std::uint64_t i, unsigned) -> Result<void> {
-    const std::uint64_t begin = i * kChecksumPieceBytes;
-    digests[i] = digest(bytes.subspan(begin, std::min(kChecksumPieceBytes, bytes.size() - begin)));
-    return {};
-  }));
-  return checksum_of_digests(digests);
+  Checksum checksum;
+  unwrap(parallel_for(ceil_div(bytes.size(), kChecksumPieceBytes), num_threads,
+                      [&](std::uint64_t piece, unsigned) -> Result<void> {
+                        const std::uint64_t begin = piece * kChecksumPieceBytes;
+                        const std::uint64_t count = std::min(kChecksumPieceBytes, bytes.size() - begin);
+                        checksum.add(piece, digest(bytes.subspan(begin, count)));
+                        return {};
+                      }));
+  return checksum.value();
 }
 
 }  // namespace stillbit::cpu

@@ -23,11 +23,20 @@ ManifestEntry entry_from_json(const json& object) {
           object.at("codec").get<std::string>(), object.at("packing").get<std::string>()};
 }
 
+/// Drops what the format does not know while it is parsed: hostile texts would build large trees of it.
+bool keep_known(int depth, json::parse_event_t event, json& value) {
+  constexpr int kDeepest = 4;  // the object, "tensors", an entry, its "shape"
+  if (event == json::parse_event_t::key && depth == 1) {
+    return value == "version" || value == "metadata" || value == "tensors";
+  }
+  return depth < kDeepest || (event != json::parse_event_t::object_start && event != json::parse_event_t::array_start);
+}
+
 Result<Manifest> parse(const std::string& text) {
   try {
-    const json document = json::parse(text);
-    if (const auto& version = document.at("version"); version != kManifestVersion) {
-      return unsupported("file has manifest version " + version.dump() + "; this library reads version " +
+    const json document = json::parse(text, keep_known);
+    if (const auto version = document.at("version").get<std::int64_t>(); version != kManifestVersion) {
+      return unsupported("file has manifest version " + std::to_string(version) + "; this library reads version " +
                          std::to_string(kManifestVersion));
     }
     Manifest manifest;
@@ -42,6 +51,11 @@ Result<Manifest> parse(const std::string& text) {
 }  // namespace
 
 Result<void> attach(const Manifest& manifest, SafetensorsHeader& header) {
+  for (const std::string_view reserved : {kManifestKey, kManifestChecksumKey}) {
+    if (manifest.metadata.count(std::string(reserved)) > 0) {
+      return invalid("the metadata has the reserved key \"" + std::string(reserved) + "\"");
+    }
+  }
   json tensors = json::array();
   for (const ManifestEntry& entry : manifest.tensors) {
     tensors.push_back({{"name", entry.name},

@@ -151,7 +151,9 @@ Result<NpyHeader> parse_npy(Bytes file) {
   if (size > file.size() - start) return corrupt("npy file is cut short in its header");
 
   STILLBIT_TRY(NpyHeader header, parse_dict(text.substr(start, size)));
-  STILLBIT_TRY(const RowGeometry geometry, row_geometry(header.dtype, header.shape, 0));
+  const auto sizes = row_geometry(header.dtype, header.shape, 0);
+  if (!sizes.ok()) return corrupt("npy " + sizes.fault().message);
+  const RowGeometry geometry = sizes.value();
   header.data_offset = start + size;
   header.data_bytes = geometry.num_bytes();
   const std::uint64_t available = file.size() - header.data_offset;

@@ -21,9 +21,6 @@ class MappedFile {
 
   [[nodiscard]] Bytes bytes() const noexcept { return bytes_; }
 
-  /// Asks the system to read ahead (bulk work) instead of single pages (gathers).
-  void expect_sequential() const noexcept;
-
  private:
   explicit MappedFile(Bytes bytes) : bytes_(bytes) {}
   Bytes bytes_;

@@ -30,7 +30,7 @@ RowReader::RowReader(const format::PayloadHeader& header, Bytes index, Bytes row
 std::uint64_t RowReader::packed_start(std::uint64_t row) const noexcept {
   const std::byte* entry = index_.data() + row / format::kIndexBlockTiles * format::index_entry_bytes(index_bits_);
   const std::uint64_t within = row % format::kIndexBlockTiles;
-  const std::uint64_t delta = load_bits_exactly(entry + 8, within * index_bits_, index_bits_);
+  const std::uint64_t delta = load_bits(entry + 8, within * index_bits_, index_bits_);
   // A hostile base must not wrap around into the section; what is added to it is far from doing so.
   return std::min(load<std::uint64_t>(entry), kMaxTensorBytes) + within * row_unit_ + delta;
 }

@@ -6,14 +6,23 @@
 #include <numeric>
 
 namespace stillbit {
+namespace {
+
+/// Of rows from this length on, the part of a vector at their end matters little. Shorter ones are counted in laps that
+/// have no such part.
+constexpr std::uint64_t kLongRowBytes = 1024;
+
+}  // namespace
 
 BitStatistics::BitStatistics(std::uint64_t row_bytes)
-    : row_bytes_(row_bytes), lap_bytes_(std::lcm(row_bytes, kStripBytes)), ones_(8 * row_bytes) {}
+    : row_bytes_(row_bytes),
+      lap_bytes_(row_bytes < kLongRowBytes ? std::lcm(row_bytes, kPlaneBytes) : row_bytes),
+      ones_(8 * row_bytes) {}
 
 void BitStatistics::add(Bytes rows) {
   num_rows_ += rows.size() / row_bytes_;
   for (std::uint64_t num_laps = rows.size() / lap_bytes_; num_laps > 0;) {
-    planes_.resize(kNumPlanes * lap_bytes_);
+    planes_.resize(plane_bytes_of(lap_bytes_));
     const std::uint64_t count = std::min(num_laps, kMaxPlaneRows - num_plane_laps_);
     add_to_planes(rows.data(), count, lap_bytes_, planes_.data());
     num_plane_laps_ += count;

@@ -30,7 +30,7 @@ class BitStatistics {
   [[nodiscard]] std::uint64_t row_bytes() const noexcept { return row_bytes_; }
   [[nodiscard]] std::uint64_t num_rows() const noexcept { return num_rows_; }
 
-  /// The least whole rows that fill whole lines of memory.
+  /// As many rows as are counted together: those that fill whole vectors, or one long row.
   [[nodiscard]] std::uint64_t lap_bytes() const noexcept { return lap_bytes_; }
 
   /// In how many rows bit `bit % 8` of byte `bit / 8` is 1.

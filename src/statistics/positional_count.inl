@@ -40,17 +40,25 @@ inline __attribute__((always_inline)) void add_vector(const std::byte* src, std:
 
 void add_to_planes(const std::byte* rows, std::uint64_t num_rows, std::uint64_t row_bytes, std::byte* planes) {
   auto* const vectors = reinterpret_cast<Vector*>(planes);
+  const std::uint64_t num_whole = row_bytes / sizeof(Vector);
+  const std::uint64_t num_vectors = (row_bytes + sizeof(Vector) - 1) / sizeof(Vector);
+
+  // Copies one vector of up to 8 rows, filled up with zeros, and counts it: where rows or their bytes are fewer.
+  const auto add_partly = [&](std::uint64_t i, std::uint64_t count) {
+    std::byte copied[8][sizeof(Vector)] = {};
+    const std::uint64_t offset = i * sizeof(Vector);
+    const std::uint64_t width = row_bytes - offset < sizeof(Vector) ? row_bytes - offset : sizeof(Vector);
+    for (std::uint64_t row = 0; row < count; ++row) {
+      __builtin_memcpy(copied[row], rows + row * row_bytes + offset, width);
+    }
+    add_vector(copied[0], sizeof(Vector), vectors + i * kNumPlanes);
+  };
+
   for (; num_rows >= 8; num_rows -= 8, rows += 8 * row_bytes) {
-    for (std::uint64_t i = 0; i < row_bytes / sizeof(Vector); ++i) {
+    for (std::uint64_t i = 0; i < num_whole; ++i) {
       add_vector(rows + i * sizeof(Vector), row_bytes, vectors + i * kNumPlanes);
     }
+    if (num_whole < num_vectors) add_partly(num_whole, 8);
   }
-  // Fewer than 8 rows are left: they are counted with rows of zeros.
-  for (std::uint64_t i = 0; num_rows > 0 && i < row_bytes / sizeof(Vector); ++i) {
-    std::byte last[8][sizeof(Vector)] = {};
-    for (std::uint64_t row = 0; row < num_rows; ++row) {
-      __builtin_memcpy(last[row], rows + row * row_bytes + i * sizeof(Vector), sizeof(Vector));
-    }
-    add_vector(last[0], sizeof(Vector), vectors + i * kNumPlanes);
-  }
+  for (std::uint64_t i = 0; num_rows > 0 && i < num_vectors; ++i) add_partly(i, num_rows);
 }

@@ -35,7 +35,7 @@ TEST_P(RowWidths, CountsAreThoseOfAPlainCount) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(All, RowWidths, ::testing::Values(1, 2, 3, 8, 12, 31, 40, 64, 100, 128, 1000));
+INSTANTIATE_TEST_SUITE_P(All, RowWidths, ::testing::Values(1, 2, 3, 8, 12, 31, 40, 64, 100, 128, 1000, 1025, 4097));
 
 TEST(BitStatistics, PartsAddUpToTheWhole) {
   const auto tensor = make_tensor(DType::kF32, {1000, 10}, Values::kNormal, 1);
@@ -73,11 +73,12 @@ TEST(BitStatistics, CountsPastWhatThePlanesHold) {
 
 TEST(PositionalCount, InstructionSetsAgree) {
   if (!cpu::supported(cpu::Isa::kAvx2)) GTEST_SKIP() << "no AVX2";
-  const auto tensor = make_tensor(DType::kU8, {100, 192}, Values::kRandomBits, 3);
-  std::vector<std::byte> portable(kNumPlanes * 192);
-  std::vector<std::byte> avx2(kNumPlanes * 192);
-  add_to_planes(tensor.data.data(), 100, 192, portable.data(), cpu::Isa::kPortable);
-  add_to_planes(tensor.data.data(), 100, 192, avx2.data(), cpu::Isa::kAvx2);
+  constexpr std::uint64_t row_bytes = 205;
+  const auto tensor = make_tensor(DType::kU8, {101, row_bytes}, Values::kRandomBits, 3);
+  std::vector<std::byte> portable(plane_bytes_of(row_bytes));
+  std::vector<std::byte> avx2(plane_bytes_of(row_bytes));
+  add_to_planes(tensor.data.data(), 101, row_bytes, portable.data(), cpu::Isa::kPortable);
+  add_to_planes(tensor.data.data(), 101, row_bytes, avx2.data(), cpu::Isa::kAvx2);
   EXPECT_EQ(portable, avx2);
 }
 

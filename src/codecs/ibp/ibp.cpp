@@ -2,44 +2,58 @@
 
 #include "codecs/ibp/kernels.hpp"
 
+#include <mutex>
+#include <optional>
+#include <utility>
+
 namespace stillbit::ibp {
 namespace {
 
 class IbpCodec final : public RowCodec {
  public:
-  explicit IbpCodec(const Plan& plan)
-      : plan_(serialize(plan)), storage_(plan), masks_(storage_.masks()), kernels_(kernels(plan.view_bytes)) {}
+  explicit IbpCodec(Plan plan)
+      : plan_(std::move(plan)),
+        plan_bytes_(serialize(plan_)),
+        minimum_row_bytes_(ibp::minimum_row_bytes(plan_)),
+        kernels_(kernels(plan_.view_bytes)) {}
 
   [[nodiscard]] Codec codec() const noexcept override { return Codec::kIbp; }
-  [[nodiscard]] const std::vector<std::byte>& plan() const noexcept override { return plan_; }
-  [[nodiscard]] std::uint64_t minimum_row_bytes() const noexcept override { return masks_.minimum_row_bytes; }
+  [[nodiscard]] const std::vector<std::byte>& plan() const noexcept override { return plan_bytes_; }
+  [[nodiscard]] std::uint64_t minimum_row_bytes() const noexcept override { return minimum_row_bytes_; }
 
-  void measure(const std::byte* rows, std::uint64_t num_rows, std::uint32_t* sizes) const noexcept override {
-    kernels_.measure(masks_, rows, num_rows, sizes);
+  void measure(const std::byte* rows, std::uint64_t num_rows, std::uint32_t* sizes) const override {
+    kernels_.measure(masks(), rows, num_rows, sizes);
   }
-  std::uint64_t encode(const std::byte* row, std::byte* dst) const noexcept override {
-    return kernels_.encode(masks_, row, dst);
+  std::uint64_t encode(const std::byte* row, std::byte* dst) const override {
+    return kernels_.encode(masks(), row, dst);
   }
-  std::uint64_t decode(const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) const noexcept override {
-    return kernels_.decode(masks_, rows, num_rows, dst);
+  std::uint64_t decode(const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) const override {
+    return kernels_.decode(masks(), rows, num_rows, dst);
   }
 
  private:
-  std::vector<std::byte> plan_;
-  RowMaskStorage storage_;
-  const RowMasks& masks_;
+  /// Laid out when the first row comes: a plan of few bytes may stand for masks of several MB, and a file that is only
+  /// looked at needs none of them.
+  const RowMasks& masks() const {
+    std::call_once(laid_out_, [&] { storage_.emplace(plan_); });
+    return storage_->masks();
+  }
+
+  Plan plan_;
+  std::vector<std::byte> plan_bytes_;
+  std::uint64_t minimum_row_bytes_;
   const Kernels& kernels_;
+  mutable std::once_flag laid_out_;
+  mutable std::optional<RowMaskStorage> storage_;
 };
 
 }  // namespace
 
-std::unique_ptr<RowCodec> make(const Plan& plan) {
-  return std::make_unique<IbpCodec>(plan);
-}
+std::unique_ptr<RowCodec> make(Plan plan) { return std::make_unique<IbpCodec>(std::move(plan)); }
 
 Result<std::unique_ptr<RowCodec>> open(Bytes bytes, std::uint64_t row_bytes) {
-  STILLBIT_TRY(const Plan plan, parse(bytes, row_bytes));
-  auto codec = make(plan);
+  STILLBIT_TRY(Plan plan, parse(bytes, row_bytes));
+  auto codec = make(std::move(plan));
   if (codec->minimum_row_bytes() >= row_bytes) return corrupt("ibp plan makes no row smaller");
   return codec;
 }

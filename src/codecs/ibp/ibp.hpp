@@ -11,7 +11,7 @@ namespace stillbit::ibp {
 std::unique_ptr<RowCodec> plan(const PlanInput& input);
 
 /// Precondition: a plan that `parse` would accept and whose rows have less than row_bytes bytes.
-std::unique_ptr<RowCodec> make(const Plan& plan);
+std::unique_ptr<RowCodec> make(Plan plan);
 
 Result<std::unique_ptr<RowCodec>> open(Bytes plan, std::uint64_t row_bytes);
 

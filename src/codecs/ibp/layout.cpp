@@ -109,12 +109,25 @@ Result<Plan> parse(Bytes bytes, std::uint64_t row_bytes) {
   if (entry_bits > 0) {
     plan.column_entries.resize(plan.num_columns());
     for (std::size_t i = 0; i < plan.column_entries.size(); ++i) {
-      const std::uint64_t number = load_bits_exactly(src, i * entry_bits, entry_bits);
+      const std::uint64_t number = load_bits(src, i * entry_bits, entry_bits);
       if (number >= num_entries) return bad("column_entries", number);
       plan.column_entries[i] = static_cast<std::uint16_t>(number);
     }
   }
   return plan;
+}
+
+std::uint64_t minimum_row_bytes(const Plan& plan) noexcept {
+  const auto static_bits = [&](const Entry& entry) {
+    return 8 * plan.view_bytes - static_cast<std::uint64_t>(std::popcount(entry.mask)) + (entry.patch() != 0 ? 1 : 0);
+  };
+  std::uint64_t num_bits = 0;
+  if (plan.column_entries.empty()) {
+    num_bits = plan.num_columns() * static_bits(plan.entries[0]);
+  } else {
+    for (const std::uint16_t number : plan.column_entries) num_bits += static_bits(plan.entries[number]);
+  }
+  return ceil_div(num_bits, 8);
 }
 
 RowMaskStorage::RowMaskStorage(const Plan& plan) {

@@ -46,6 +46,9 @@ Result<Plan> parse(Bytes bytes, std::uint64_t row_bytes);
 /// The size that `serialize` would give.
 [[nodiscard]] std::uint64_t serialized_bytes(const Plan& plan) noexcept;
 
+/// The bytes that every encoded row has at least.
+[[nodiscard]] std::uint64_t minimum_row_bytes(const Plan& plan) noexcept;
+
 /// A plan laid out for the kernels: each mask as a row that is all mask, so that rows can be worked on in words of any
 /// size, whatever the view. Each row of masks is filled up with zeros to whole vectors.
 ///

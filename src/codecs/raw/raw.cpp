@@ -13,14 +13,14 @@ class RawCodec final : public RowCodec {
   [[nodiscard]] const std::vector<std::byte>& plan() const noexcept override { return plan_; }
   [[nodiscard]] std::uint64_t minimum_row_bytes() const noexcept override { return row_bytes_; }
 
-  void measure(const std::byte*, std::uint64_t num_rows, std::uint32_t* sizes) const noexcept override {
+  void measure(const std::byte*, std::uint64_t num_rows, std::uint32_t* sizes) const override {
     std::fill_n(sizes, num_rows, static_cast<std::uint32_t>(row_bytes_));
   }
-  std::uint64_t encode(const std::byte* row, std::byte* dst) const noexcept override {
+  std::uint64_t encode(const std::byte* row, std::byte* dst) const override {
     std::memcpy(dst, row, row_bytes_);
     return row_bytes_;
   }
-  std::uint64_t decode(const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) const noexcept override {
+  std::uint64_t decode(const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) const override {
     // No row of this codec is encoded: one that claims to be is malformed.
     for (std::uint64_t i = 0; i < num_rows; ++i) {
       if (!rows[i].is_raw) return i;
