@@ -212,6 +212,7 @@ def slotted_rows(header: Header, index: bytes, rows: bytes, overflow: bytes) -> 
         yield rows, True  # all of them at once
         return
     require(16 <= stride < row_bytes, "row_unit", "the stride must be from 16 to row_bytes")
+    all_tails = 0
     for slot_start in range(0, len(rows), stride):
         slot = rows[slot_start : slot_start + stride]
         tail_offset, tail_bytes, tag = struct.unpack("<QIB", slot[-TAIL_BYTES:])
@@ -220,6 +221,8 @@ def slotted_rows(header: Header, index: bytes, rows: bytes, overflow: bytes) -> 
             continue
         require(tag in (1, 2), "tag", "must be 0, 1 or 2")
         require(tail_offset + tail_bytes <= len(overflow), "tail", "must lie within the overflow area")
+        all_tails += tail_bytes
+        require(all_tails <= len(overflow), "tail_bytes", "must not be above overflow_bytes in sum")
         row = slot[:-TAIL_BYTES] + overflow[tail_offset : tail_offset + tail_bytes]
         require(tag == 2 or len(row) < row_bytes, "tail_bytes", "must make an encoded row shorter than row_bytes")
         require(tag == 1 or len(row) == row_bytes, "tail_bytes", "must make a raw row of row_bytes")

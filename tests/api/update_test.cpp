@@ -2,12 +2,14 @@
 
 #include <stillbit/stillbit.hpp>
 
+#include "format/npy.hpp"
 #include "tests/support/make_tensor.hpp"
 #include "tests/support/temporary_folder.hpp"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <fstream>
 #include <random>
 
 namespace stillbit {
@@ -112,6 +114,30 @@ TEST(Changed, TensorsAreSavedWithTheirNewChecksum) {
     } else {
       loaded[0].second.update(index, std::span(rows.data).first(kRowBytes));
       EXPECT_NE(decompressed(loaded[0].second), raw.data);
+    }
+  }
+}
+
+TEST(Verify, NamesTheFirstElementThatDiffers) {
+  const testing::TemporaryFolder folder;
+  // Two pieces of the checksum, which two threads compare.
+  OwnedTensor raw = make_tensor(DType::kU8, {2, 1 << 20}, Values::kSmallInts, 1);
+  NamedTensors tensors;
+  tensors.emplace_back("t", compress(raw.view()));
+  save(folder.path() / "t.safetensors", tensors);
+  raw.data[(1 << 20) - 1] ^= std::byte{1};
+  raw.data[1 << 20] ^= std::byte{1};
+  std::ofstream file(folder.path() / "t.npy", std::ios::binary);
+  file << format::serialize_npy(raw.dtype, raw.shape);
+  file.write(reinterpret_cast<const char*>(raw.data.data()), static_cast<std::streamsize>(raw.data.size()));
+  file.close();
+  for (int i = 0; i < 20; ++i) {
+    try {
+      verify_file(folder.path() / "t.safetensors", folder.path() / "t.npy", {.num_threads = 2, .progress = {}});
+      FAIL();
+    } catch (const Error& error) {
+      EXPECT_EQ(error.code(), ErrorCode::kMismatch);
+      EXPECT_NE(std::string(error.what()).find("element 1048575"), std::string::npos) << error.what();
     }
   }
 }

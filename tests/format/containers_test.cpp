@@ -1,3 +1,4 @@
+#include "core/checksum.hpp"
 #include "format/manifest.hpp"
 #include "format/npy.hpp"
 #include "format/safetensors.hpp"
@@ -160,6 +161,29 @@ TEST(Manifest, ComesBack) {
   EXPECT_EQ(found->tensors[1].name, "b");
   EXPECT_EQ(found->tensors[1].shape, (std::vector<std::uint64_t>{2, 3}));
   EXPECT_FALSE(unwrap(find_manifest(SafetensorsHeader{})).has_value());
+}
+
+/// A header whose manifest is this text, with its checksum.
+SafetensorsHeader header_with_manifest(const std::string& text) {
+  SafetensorsHeader header = header_with_payloads({});
+  header.metadata = {{"stillbit", text}, {"stillbit.checksum", to_hex(digest(std::as_bytes(std::span(text))))}};
+  return header;
+}
+
+TEST(Manifest, NestingAndUnknownMembersCostNothing) {
+  const std::string deep(100'000, '[');
+  const std::string closed = deep + std::string(100'000, ']');
+  EXPECT_FALSE(find_manifest(header_with_manifest(R"({"version":)" + closed + "}")).ok());
+  EXPECT_FALSE(find_manifest(header_with_manifest(R"({"version":2,"metadata":{},"tensors":[]})")).ok());
+  EXPECT_FALSE(find_manifest(header_with_manifest("[]")).ok());
+  EXPECT_FALSE(find_manifest(header_with_manifest(deep)).ok());
+  const std::string unknown = R"({"version":1,"metadata":{},"tensors":[],"x":)" + closed + "}";
+  EXPECT_TRUE(find_manifest(header_with_manifest(unknown)).ok());
+}
+
+TEST(Manifest, ReservedKeysAreNotOverwritten) {
+  SafetensorsHeader header;
+  EXPECT_FALSE(attach({{{"stillbit", "mine"}}, {}}, header).ok());
 }
 
 TEST(Manifest, WhatDoesNotFitTogetherIsRefused) {
