@@ -18,7 +18,7 @@ ALLOWED = {
     "statistics": {"core", "cpu"},
     "codecs": {"core", "cpu", "format", "statistics"},
     "packings": {"core", "format", "codecs"},
-    "planner": {"core", "cpu", "statistics", "codecs", "packings"},
+    "planner": {"core", "cpu", "statistics", "codecs"},
     "api": {"core", "io", "cpu", "cuda", "format", "statistics", "codecs", "packings", "planner"},
     "cli": set(),  # the command is a user of the public API like any other
 }

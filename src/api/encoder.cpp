@@ -72,60 +72,67 @@ void Encoder::done(std::uint64_t offset, std::uint64_t num_bytes) const {
 
 Result<Encoder> Encoder::prepare(const Source& source, const CompressOptions& options) {
   Encoder encoder(source, options);
-  if (options.row_dims > source.shape.size() && !source.shape.empty()) {
-    return invalid("row_dims " + std::to_string(options.row_dims) + " is above the rank of shape " +
-                   to_string(source.shape));
-  }
-  format::PayloadHeader& header = encoder.header_;
-  header.dtype = source.dtype;
-  header.shape = source.shape;
-  header.packing = options.packing;
-  header.row_dims = static_cast<std::uint8_t>(std::min<std::size_t>(options.row_dims, source.shape.size()));
-  STILLBIT_TRY(header.geometry, row_geometry(header.dtype, header.shape, header.row_dims));
-  if (header.geometry.num_bytes() != source.data.size()) {
-    return invalid("shape " + to_string(header.shape) + " takes " + std::to_string(header.geometry.num_bytes()) +
-                   " bytes, the data has " + std::to_string(source.data.size()));
-  }
-
-  const bool is_empty = header.geometry.num_bytes() == 0;
-  const bool wants_raw = options.codec == Codec::kRaw || is_empty;
-  std::optional<BitStatistics> statistics;
-  if (!wants_raw) statistics.emplace(counted_bytes(header.geometry, num_bytes(header.dtype)));
-  STILLBIT_CHECK(encoder.scan(statistics ? &*statistics : nullptr));
+  STILLBIT_CHECK(encoder.describe());
   encoder.store_raw();
-  if (wants_raw) return encoder;
-
-  std::vector<PlanCodec> codecs;
-  for (const CodecEntry& entry : all_codecs()) {
-    const bool wanted = !options.codec || *options.codec == entry.codec;
-    if (wanted && entry.codec != Codec::kRaw) codecs.push_back(entry.plan);
+  const RowGeometry& geometry = encoder.header_.geometry;
+  if (options.codec == Codec::kRaw || geometry.num_bytes() == 0) {
+    STILLBIT_CHECK(encoder.scan(nullptr));
+    return encoder;
   }
-  if (codecs.empty()) return invalid("the codec asked for is unknown");
+  BitStatistics statistics(counted_bytes(geometry, num_bytes(source.dtype)));
+  STILLBIT_CHECK(encoder.scan(&statistics));
 
-  const format::PayloadHeader raw_header = header;
-  std::vector<std::byte> copied;
-  header.tile_bytes = choose_tile_bytes(header.geometry, options.packing);
-  encoder.fill_last_tile();
-  const RowGeometry tiles = header.tiles();
-  const Bytes whole_tiles = source.data.first(source.data.size() / tiles.row_bytes * tiles.row_bytes);
-  const Bytes sample = tiles.row_bytes > kMaxSampledRowBytes
-                           ? Bytes()
-                           : planner::take_sample(whole_tiles, tiles.row_bytes, options.max_sample_bytes, copied);
-  encoder.codec_ = planner::choose({tiles, num_bytes(header.dtype), *statistics, sample}, codecs);
-  if (encoder.codec_) {
-    header.codec = encoder.codec_->codec();
-    header.plan_bytes = encoder.codec_->plan().size();
-    if (options.packing == Packing::kSlotted) {
-      auto sizes = planner::sampled_sizes(*encoder.codec_, sample, tiles.row_bytes);
-      header.row_unit = packing::choose_stride(sizes, tiles.row_bytes);
-    }
-    STILLBIT_CHECK(encoder.measure());
-  }
-  if (!encoder.codec_ || layout_of(header).payload_bytes >= layout_of(raw_header).payload_bytes) {
-    header = raw_header;
+  const format::PayloadHeader raw_header = encoder.header_;
+  STILLBIT_TRY(const bool is_planned, encoder.plan(statistics));
+  if (is_planned) STILLBIT_CHECK(encoder.measure());
+  if (!is_planned || layout_of(encoder.header_).payload_bytes >= layout_of(raw_header).payload_bytes) {
+    encoder.header_ = raw_header;
     encoder.store_raw();
   }
   return encoder;
+}
+
+Result<void> Encoder::describe() {
+  if (options_.row_dims > source_.shape.size() && !source_.shape.empty()) {
+    return invalid("row_dims " + std::to_string(options_.row_dims) + " is above the rank of shape " +
+                   to_string(source_.shape));
+  }
+  header_.dtype = source_.dtype;
+  header_.shape = source_.shape;
+  header_.packing = options_.packing;
+  header_.row_dims = static_cast<std::uint8_t>(std::min<std::size_t>(options_.row_dims, source_.shape.size()));
+  STILLBIT_TRY(header_.geometry, row_geometry(header_.dtype, header_.shape, header_.row_dims));
+  if (header_.geometry.num_bytes() != source_.data.size()) {
+    return invalid("shape " + to_string(header_.shape) + " takes " + std::to_string(header_.geometry.num_bytes()) +
+                   " bytes, the data has " + std::to_string(source_.data.size()));
+  }
+  return {};
+}
+
+Result<bool> Encoder::plan(const BitStatistics& statistics) {
+  std::vector<PlanCodec> candidates;
+  for (const CodecEntry& entry : all_codecs()) {
+    const bool is_wanted = !options_.codec || *options_.codec == entry.codec;
+    if (is_wanted && entry.codec != Codec::kRaw) candidates.push_back(entry.plan);
+  }
+  if (candidates.empty()) return invalid("the codec asked for is unknown");
+
+  header_.tile_bytes = choose_tile_bytes(header_.geometry, options_.packing);
+  fill_last_tile();
+  const RowGeometry tiles = header_.tiles();
+  if (tiles.row_bytes > kMaxSampledRowBytes) return false;
+  const Bytes whole_tiles = source_.data.first(source_.data.size() / tiles.row_bytes * tiles.row_bytes);
+  std::vector<std::byte> copied;
+  const Bytes sample = planner::take_sample(whole_tiles, tiles.row_bytes, options_.max_sample_bytes, copied);
+  codec_ = planner::choose({tiles, num_bytes(header_.dtype), statistics, sample}, candidates);
+  if (!codec_) return false;
+
+  header_.codec = codec_->codec();
+  header_.plan_bytes = codec_->plan().size();
+  if (options_.packing == Packing::kPacked) return true;
+  auto sizes = planner::sampled_sizes(*codec_, sample, tiles.row_bytes);
+  header_.row_unit = packing::choose_stride(sizes, tiles.row_bytes);
+  return header_.row_unit < tiles.row_bytes;
 }
 
 Result<void> Encoder::scan(BitStatistics* statistics) {
@@ -208,11 +215,6 @@ Result<void> Encoder::measure() {
   chunks_.assign(ceil_div(geometry.num_rows, tiles_per_chunk_) + 1, {});
   std::atomic<std::uint64_t> largest_delta{0};
 
-  if (!is_packed && header_.row_unit == geometry.row_bytes) {
-    // Slots of whole rows are best: that is storing raw. Say so by a size that loses against it.
-    header_.rows_bytes = geometry.num_bytes();
-    return {};
-  }
   STILLBIT_CHECK(for_each_chunk([&](std::uint64_t chunk, std::uint64_t first, std::uint64_t end) -> Result<void> {
     Chunk total;
     std::uint64_t largest = 0;

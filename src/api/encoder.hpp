@@ -58,7 +58,16 @@ class Encoder {
 
   Encoder(const Source& source, const CompressOptions& options);
 
+  /// Fills in what the source and the options say of the header.
+  Result<void> describe();
+
+  /// The first pass: the checksum, and the counts if they are wanted.
   Result<void> scan(BitStatistics* statistics);
+
+  /// Chooses the codec, the tiles and the stride. False when rows are best stored raw.
+  Result<bool> plan(const BitStatistics& statistics);
+
+  /// The second pass: how large every tile is stored, and so where it belongs.
   Result<void> measure();
   void store_raw();
   void fill_last_tile();
