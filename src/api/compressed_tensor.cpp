@@ -4,6 +4,7 @@
 #include "api/registry.hpp"
 #include "core/checked.hpp"
 #include "cpu/parallel.hpp"
+#include "io/mapped_file.hpp"
 
 #include <algorithm>
 
@@ -48,6 +49,18 @@ Result<void> check_output(const format::PayloadHeader& header, std::uint64_t num
                  std::to_string(header.geometry.row_bytes) + " bytes, the memory given has " +
                  std::to_string(num_bytes));
 }
+
+/// Whoever maps a file gathers single rows, and wants no more read than those; here the whole payload is to be read.
+class BulkAccess {
+ public:
+  explicit BulkAccess(Bytes mapped) : mapped_(mapped) { io::advise(mapped_, io::Access::kSequential); }
+  ~BulkAccess() { io::advise(mapped_, io::Access::kRandom); }
+  BulkAccess(const BulkAccess&) = delete;
+  BulkAccess& operator=(const BulkAccess&) = delete;
+
+ private:
+  Bytes mapped_;
+};
 
 }  // namespace
 
@@ -192,7 +205,8 @@ double CompressedTensor::transfer_ratio() const {
     const std::uint64_t first_tile = row * geometry.row_bytes / impl_->header.tile_bytes;
     const std::uint64_t num_tiles = ((row + 1) * geometry.row_bytes - 1) / impl_->header.tile_bytes - first_tile + 1;
     const std::uint64_t step = ceil_div(num_tiles, kMaxSampled / count);
-    for (std::uint64_t tile = 0; tile < num_tiles; tile += step) sectors += step * reader.num_sectors(first_tile + tile);
+    for (std::uint64_t tile = 0; tile < num_tiles; tile += step)
+      sectors += step * reader.num_sectors(first_tile + tile);
   }
   return sectors == 0 ? static_cast<double>(raw_sectors)
                       : static_cast<double>(raw_sectors) / static_cast<double>(sectors);
@@ -204,6 +218,7 @@ TensorInfo CompressedTensor::info() const {
 
 void CompressedTensor::decompress(std::span<std::byte> out, unsigned num_threads) const {
   unwrap(check_output(impl_->header, num_rows(), out.size()));
+  const BulkAccess bulk(impl_->mapped);
   unwrap(with_decoder(*impl_, [&](const Decoder& decoder) { return decoder.expand(out.data(), num_threads); }));
 }
 
@@ -221,6 +236,7 @@ void CompressedTensor::gather(std::span<const std::int32_t> index, std::span<std
 
 void CompressedTensor::verify(unsigned num_threads) const {
   const Impl& impl = *impl_;
+  const BulkAccess bulk(impl.mapped);
   if (!impl.mapped.empty()) unwrap(check_payload(impl.mapped, impl.header.payload_checksum, num_threads));
   unwrap(with_decoder(impl, [&](const Decoder& decoder) -> Result<void> {
     const auto ignore = [](std::uint64_t, Bytes) { return Result<void>(); };

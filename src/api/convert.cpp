@@ -136,11 +136,18 @@ Result<void> check_equal(std::uint64_t offset, Bytes piece, const Source& origin
   return {};
 }
 
+/// Opens a file of which every byte will be read.
+TensorFile open_whole(const std::filesystem::path& path) {
+  TensorFile file = unwrap(open_tensor_file(path));
+  for (const auto& mapping : file.mappings) io::advise(mapping->bytes(), io::Access::kSequential);
+  return file;
+}
+
 }  // namespace
 
 FileInfo compress_file(const std::filesystem::path& input, const std::filesystem::path& output,
                        const CompressFileOptions& options) {
-  const TensorFile file = unwrap(open_tensor_file(input));
+  const TensorFile file = open_whole(input);
   if (file.is_compressed) throw Error(ErrorCode::kInvalidArgument, input.string() + ": is compressed already");
   const unsigned num_threads = cpu::resolve_threads(options.tensor.num_threads);
 
@@ -179,7 +186,7 @@ FileInfo compress_file(const std::filesystem::path& input, const std::filesystem
 
 void decompress_file(const std::filesystem::path& input, const std::filesystem::path& output,
                      const DecompressFileOptions& options) {
-  const TensorFile file = unwrap(open_tensor_file(input));
+  const TensorFile file = open_whole(input);
   require_compressed(file);
   const RawLayout layout = unwrap_in(input, raw_layout(file, output));
   io::AtomicFile writer = unwrap(io::AtomicFile::create(output));
@@ -196,11 +203,11 @@ void decompress_file(const std::filesystem::path& input, const std::filesystem::
 
 void verify_file(const std::filesystem::path& path, const std::optional<std::filesystem::path>& original_path,
                  const DecompressFileOptions& options) {
-  const TensorFile file = unwrap(open_tensor_file(path));
+  const TensorFile file = open_whole(path);
   require_compressed(file);
   std::optional<TensorFile> original;
   if (original_path) {
-    original = unwrap(open_tensor_file(*original_path));
+    original = open_whole(*original_path);
     if (original->is_compressed)
       throw Error(ErrorCode::kInvalidArgument, original_path->string() + ": the original is compressed, too");
     if (original->raw.size() != file.stored.size()) {

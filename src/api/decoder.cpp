@@ -159,24 +159,25 @@ Result<std::uint64_t> Decoder::expand_in_pieces(unsigned num_threads, const Cons
   // matter.
   const std::uint64_t least = raw.empty() ? std::max(4 * header.tile_bytes, kChecksumPieceBytes) : kChecksumPieceBytes;
   const std::uint64_t task_bytes = align_up(least, kChecksumPieceBytes);
-  STILLBIT_CHECK(cpu::parallel_for(ceil_div(size, task_bytes), cpu::resolve_threads(num_threads),
-                                   [&](std::uint64_t task, unsigned) -> Result<void> {
-                                     const std::uint64_t begin = task * task_bytes;
-                                     const std::uint64_t count = std::min(task_bytes, size - begin);
-                                     std::vector<std::byte> expanded;
-                                     Bytes part;
-                                     if (raw.empty()) {
-                                       expanded.resize(count);
-                                       STILLBIT_CHECK(PartExpander(*this).expand(begin, count, expanded.data()));
-                                       part = expanded;
-                                     } else {
-                                       part = raw.subspan(begin, count);
-                                     }
-                                     for (std::uint64_t at = 0; at < count; at += kChecksumPieceBytes) {
-                                       checksum.add((begin + at) / kChecksumPieceBytes, digest(part.subspan(at, std::min(kChecksumPieceBytes, count - at))));
-                                     }
-                                     return consume(begin, part);
-                                   }));
+  STILLBIT_CHECK(cpu::parallel_for(
+      ceil_div(size, task_bytes), cpu::resolve_threads(num_threads), [&](std::uint64_t task, unsigned) -> Result<void> {
+        const std::uint64_t begin = task * task_bytes;
+        const std::uint64_t count = std::min(task_bytes, size - begin);
+        std::vector<std::byte> expanded;
+        Bytes part;
+        if (raw.empty()) {
+          expanded.resize(count);
+          STILLBIT_CHECK(PartExpander(*this).expand(begin, count, expanded.data()));
+          part = expanded;
+        } else {
+          part = raw.subspan(begin, count);
+        }
+        for (std::uint64_t at = 0; at < count; at += kChecksumPieceBytes) {
+          checksum.add((begin + at) / kChecksumPieceBytes,
+                       digest(part.subspan(at, std::min(kChecksumPieceBytes, count - at))));
+        }
+        return consume(begin, part);
+      }));
   return checksum.value();
 }
 

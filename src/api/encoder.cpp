@@ -139,26 +139,30 @@ Result<void> Encoder::scan(BitStatistics* statistics) {
   const Bytes data = source_.data;
   Checksum checksum;
   std::vector<std::optional<BitStatistics>> counts(num_threads_);
-  STILLBIT_CHECK(
-      cpu::parallel_for(ceil_div(data.size(), kChecksumPieceBytes), num_threads_, [&](std::uint64_t piece, unsigned worker) -> Result<void> {
-        if (statistics != nullptr && !counts[worker]) counts[worker].emplace(statistics->row_bytes());
-        const std::uint64_t begin = piece * kChecksumPieceBytes;
-        const std::uint64_t end = std::min<std::uint64_t>(begin + kChecksumPieceBytes, data.size());
-        Digest digest;
-        for (std::uint64_t offset = begin; offset < end; offset += kScanBytes) {
-          const std::uint64_t next = std::min(offset + kScanBytes, end);
-          digest.update(data.subspan(offset, next - offset));
-          if (statistics == nullptr) continue;
-          // Rows do not end where pieces do: those that start in a part are counted with it, in whole laps.
-          const std::uint64_t lap = statistics->lap_bytes();
-          const std::uint64_t first = ceil_div(offset, lap) * lap;
-          const std::uint64_t last = std::min<std::uint64_t>(ceil_div(next, lap) * lap, data.size());
-          if (first < last) counts[worker]->add(data.subspan(first, last - first));
-        }
-        checksum.add(piece, digest.value());
-        done(begin, end - begin);
-        return {};
-      }));
+  STILLBIT_CHECK(cpu::parallel_for(ceil_div(data.size(), kChecksumPieceBytes), num_threads_,
+                                   [&](std::uint64_t piece, unsigned worker) -> Result<void> {
+                                     if (statistics != nullptr && !counts[worker])
+                                       counts[worker].emplace(statistics->row_bytes());
+                                     const std::uint64_t begin = piece * kChecksumPieceBytes;
+                                     const std::uint64_t end =
+                                         std::min<std::uint64_t>(begin + kChecksumPieceBytes, data.size());
+                                     Digest digest;
+                                     for (std::uint64_t offset = begin; offset < end; offset += kScanBytes) {
+                                       const std::uint64_t next = std::min(offset + kScanBytes, end);
+                                       digest.update(data.subspan(offset, next - offset));
+                                       if (statistics == nullptr) continue;
+                                       // Rows do not end where pieces do: those that start in a part are counted with
+                                       // it, in whole laps.
+                                       const std::uint64_t lap = statistics->lap_bytes();
+                                       const std::uint64_t first = ceil_div(offset, lap) * lap;
+                                       const std::uint64_t last =
+                                           std::min<std::uint64_t>(ceil_div(next, lap) * lap, data.size());
+                                       if (first < last) counts[worker]->add(data.subspan(first, last - first));
+                                     }
+                                     checksum.add(piece, digest.value());
+                                     done(begin, end - begin);
+                                     return {};
+                                   }));
   for (const auto& count : counts) {
     if (count) statistics->merge(*count);
   }

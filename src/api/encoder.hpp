@@ -84,7 +84,7 @@ class Encoder {
   unsigned num_threads_;
   format::PayloadHeader header_;
   std::shared_ptr<const RowCodec> codec_;
-  std::vector<std::byte> plan_;  ///< of a codec that was set aside
+  std::vector<std::byte> plan_;       ///< of a codec that was set aside
   std::vector<std::byte> last_tile_;  ///< a copy of the last tile, filled up, where the tensor ends within it
   std::uint64_t tiles_per_chunk_ = 0;
   std::vector<Chunk> chunks_;  ///< one more than there are chunks: the last one says where everything ends

@@ -77,6 +77,9 @@ void save(const std::filesystem::path& path, const NamedTensors& tensors,
 NamedTensors load(const std::filesystem::path& path, const LoadOptions& options) {
   const TensorFile file = unwrap(open_tensor_file(path));
   require_compressed(file);
+  if (!options.mmap) {
+    for (const auto& mapping : file.mappings) io::advise(mapping->bytes(), io::Access::kSequential);
+  }
   NamedTensors tensors;
   for (const TensorFile::StoredTensor& stored : file.stored) {
     if (options.mmap) {

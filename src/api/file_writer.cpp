@@ -33,13 +33,14 @@ class FileSink final : public SectionSink {
 Result<std::uint64_t> written_checksum(const io::AtomicFile& file, std::uint64_t offset, std::uint64_t size,
                                        unsigned num_threads) {
   Checksum checksum;
-  STILLBIT_CHECK(cpu::parallel_for(ceil_div(size, kChecksumPieceBytes), num_threads, [&](std::uint64_t i, unsigned) -> Result<void> {
-    const std::uint64_t begin = i * kChecksumPieceBytes;
-    std::vector<std::byte> piece(std::min(kChecksumPieceBytes, size - begin));
-    STILLBIT_CHECK(file.read(offset + begin, piece));
-    checksum.add(i, digest(piece));
-    return {};
-  }));
+  STILLBIT_CHECK(cpu::parallel_for(ceil_div(size, kChecksumPieceBytes), num_threads,
+                                   [&](std::uint64_t i, unsigned) -> Result<void> {
+                                     const std::uint64_t begin = i * kChecksumPieceBytes;
+                                     std::vector<std::byte> piece(std::min(kChecksumPieceBytes, size - begin));
+                                     STILLBIT_CHECK(file.read(offset + begin, piece));
+                                     checksum.add(i, digest(piece));
+                                     return {};
+                                   }));
   return checksum.value();
 }
 

@@ -120,10 +120,11 @@ Result<std::map<std::string, std::string>> parse_weight_map(const std::string& t
   if (text.find('\0') != std::string::npos || text.rfind("\xEF\xBB\xBF", 0) == 0)
     return corrupt("the index is not valid JSON");
   try {
-    const auto index = nlohmann::json::parse(text, [](int depth, nlohmann::json::parse_event_t event, nlohmann::json& key) {
-      // Nothing else is looked at.
-      return event != nlohmann::json::parse_event_t::key || depth != 1 || key == "weight_map";
-    });
+    const auto index =
+        nlohmann::json::parse(text, [](int depth, nlohmann::json::parse_event_t event, nlohmann::json& key) {
+          // Nothing else is looked at.
+          return event != nlohmann::json::parse_event_t::key || depth != 1 || key == "weight_map";
+        });
     const auto& weight_map = index.at("weight_map");
     if (!weight_map.is_object()) return corrupt("the index is malformed: weight_map is no object");
     shard_of = weight_map.get<std::map<std::string, std::string>>();

@@ -10,7 +10,7 @@ namespace stillbit {
 /// Reads `num_bits` (0 to 56) at `bit_offset` of a stream that fills bytes from their low end. Touches only bytes that
 /// hold them.
 [[nodiscard]] inline std::uint64_t load_bits(const std::byte* stream, std::uint64_t bit_offset,
-                                                     unsigned num_bits) noexcept {
+                                             unsigned num_bits) noexcept {
   const unsigned shift = static_cast<unsigned>(bit_offset % 8);
   const std::size_t num_bytes = (shift + num_bits + 7) / 8;
   std::uint64_t word = 0;

@@ -32,8 +32,8 @@ class Digest {
 /// Bytes that one leaf of a checksum covers.
 inline constexpr std::uint64_t kChecksumPieceBytes = std::uint64_t{1} << 20;
 
-/// The format's checksum (docs/format.md), from the digests of its pieces. Threads may add pieces in any order; those that
-/// come early wait, so that memory is needed for few of them.
+/// The format's checksum (docs/format.md), from the digests of its pieces. Threads may add pieces in any order; those
+/// that come early wait, so that memory is needed for few of them.
 class Checksum {
  public:
   void add(std::uint64_t piece, std::uint64_t digest);

@@ -39,7 +39,9 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
   const int error_number = errno;
   ::close(fd);
   if (address == MAP_FAILED) return io_fault(path, "map", error_number);
-  return MappedFile(Bytes(static_cast<const std::byte*>(address), size));
+  const Bytes bytes(static_cast<const std::byte*>(address), size);
+  advise(bytes, Access::kRandom);
+  return MappedFile(bytes);
 }
 
 MappedFile::MappedFile(MappedFile&& other) noexcept : bytes_(std::exchange(other.bytes_, {})) {}
@@ -51,6 +53,15 @@ MappedFile& MappedFile::operator=(MappedFile&& other) noexcept {
 
 MappedFile::~MappedFile() {
   if (!bytes_.empty()) ::munmap(const_cast<std::byte*>(bytes_.data()), bytes_.size());
+}
+
+void advise(Bytes mapped, Access access) noexcept {
+  if (mapped.empty()) return;
+  const int advice = access == Access::kRandom ? MADV_RANDOM : MADV_SEQUENTIAL;
+  const auto page = static_cast<std::uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<std::uintptr_t>(mapped.data()) / page * page;
+  const auto end = reinterpret_cast<std::uintptr_t>(mapped.data()) + mapped.size();
+  ::madvise(reinterpret_cast<void*>(begin), end - begin, advice);
 }
 
 void release_pages(Bytes bytes) noexcept {

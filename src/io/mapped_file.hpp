@@ -7,7 +7,14 @@
 
 namespace stillbit::io {
 
-/// A file mapped read-only. Pages are read when they are touched.
+/// How mapped bytes are going to be read: what else the system reads when a page is touched.
+enum class Access {
+  kRandom,      ///< nothing
+  kSequential,  ///< what comes next
+};
+void advise(Bytes mapped, Access access) noexcept;
+
+/// A file mapped read-only, for random access. Pages are read when they are touched.
 class MappedFile {
  public:
   static Result<MappedFile> open(const std::filesystem::path& path);

@@ -22,8 +22,8 @@ inline constexpr std::uint64_t kMaxPlaneRows = (std::uint64_t{1} << kNumPlanes) 
 }
 
 /// Counts the ones of each bit position of `num_rows` rows that lie back to back: adds them to the planes.
-/// Preconditions: there are plane_bytes_of(row_bytes) bytes of planes; they have counted at most kMaxPlaneRows rows then;
-/// the machine supports `isa`.
+/// Preconditions: there are plane_bytes_of(row_bytes) bytes of planes; they have counted at most kMaxPlaneRows rows
+/// then; the machine supports `isa`.
 void add_to_planes(const std::byte* rows, std::uint64_t num_rows, std::uint64_t row_bytes, std::byte* planes,
                    cpu::Isa isa = cpu::active_isa());
 

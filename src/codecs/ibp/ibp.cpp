@@ -49,7 +49,9 @@ class IbpCodec final : public RowCodec {
 
 }  // namespace
 
-std::unique_ptr<RowCodec> make(Plan plan) { return std::make_unique<IbpCodec>(std::move(plan)); }
+std::unique_ptr<RowCodec> make(Plan plan) {
+  return std::make_unique<IbpCodec>(std::move(plan));
+}
 
 Result<std::unique_ptr<RowCodec>> open(Bytes bytes, std::uint64_t row_bytes) {
   STILLBIT_TRY(Plan plan, parse(bytes, row_bytes));
