@@ -15,7 +15,8 @@ enum class ErrorCode {
   kIo,               ///< the operating system refused to read, write or map
 };
 
-/// The one exception of the library's own; when memory runs out it throws `std::bad_alloc`. `what()` names the thing that is wrong: file, tensor, field, index.
+/// The one exception of the library's own; when memory runs out it throws `std::bad_alloc`. `what()` names the thing
+/// that is wrong: file, tensor, field, index.
 class Error : public std::runtime_error {
  public:
   Error(ErrorCode code, const std::string& message) : std::runtime_error(message), code_(code) {}

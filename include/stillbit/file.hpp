@@ -51,8 +51,9 @@ struct CompressFileOptions {
 };
 
 /// Compresses a .npy, .safetensors or .safetensors.index.json file into one .safetensors file, in memory that does not
-/// grow with the file (but for .npy files in Fortran order, which are transposed). Every tensor gets its own codec; equal tensors are stored once. The bytes reported to
-/// `options.tensor.progress` add up to at most three times `total_bytes`. The error names the file and the tensor.
+/// grow with the file (but for .npy files in Fortran order, which are transposed). Every tensor gets its own codec;
+/// equal tensors are stored once. The bytes reported to `options.tensor.progress` add up to at most three times
+/// `total_bytes`. The error names the file and the tensor.
 FileInfo compress_file(const std::filesystem::path& input, const std::filesystem::path& output,
                        const CompressFileOptions& options = {});
 

@@ -38,8 +38,8 @@ struct TensorInfo {
 /// A tensor kept losslessly compressed, row by row.
 ///
 /// Made by `compress` or by `load`. Reading is safe from many threads at once; `update`, `append` and `compact` need
-/// the tensor for themselves. Every function throws `stillbit::Error` or `std::bad_alloc`; after an exception the tensor is as it was
-/// before.
+/// the tensor for themselves. Every function throws `stillbit::Error` or `std::bad_alloc`; after an exception the
+/// tensor is as it was before.
 class CompressedTensor {
  public:
   CompressedTensor(CompressedTensor&&) noexcept;

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import os
 import subprocess
-from collections.abc import Callable
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-REPOSITORY = Path(__file__).resolve().parents[2]
+pytest.register_assert_rewrite("helpers")
+
+from helpers import REPOSITORY, Failure, Stillbit  # noqa: E402
+
 DEFAULT_COMMAND = REPOSITORY / "build/release/src/cli/stillbit"
 
 
@@ -24,7 +27,7 @@ def command() -> str:
 
 
 @pytest.fixture(scope="session")
-def stillbit(command: str) -> Callable[..., subprocess.CompletedProcess[str]]:
+def stillbit(command: str) -> Stillbit:
     """Run the command with some arguments; with ``check``, a failure fails the test and shows what was printed."""
 
     def run(*args: Any, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -33,5 +36,26 @@ def stillbit(command: str) -> Callable[..., subprocess.CompletedProcess[str]]:
         if check and result.returncode != 0:
             pytest.fail(f"{' '.join(line)}\nended with {result.returncode}:\n{result.stdout}{result.stderr}")
         return result
+
+    return run
+
+
+@pytest.fixture
+def failure(stillbit: Stillbit, tmp_path: Path) -> Failure:
+    """Runs a command that must fail, and returns its message. Nothing in the folder may change by it."""
+
+    def contents() -> dict[Path, bytes | None]:
+        return {path: path.read_bytes() if path.is_file() else None for path in tmp_path.rglob("*")}
+
+    def run(*args: str | Path, status: int = 1, names: Iterable[str | Path] = ()) -> str:
+        before = contents()
+        result = stillbit(*args, check=False)
+        assert result.returncode == status, (result.returncode, result.stdout, result.stderr)
+        assert result.stdout == ""
+        assert result.stderr.strip() != ""
+        for name in names:
+            assert str(name) in result.stderr
+        assert contents() == before
+        return result.stderr
 
     return run

@@ -15,8 +15,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from helpers import Stillbit, names_in
 
-Stillbit = Callable[..., subprocess.CompletedProcess[str]]
 Refuse = Callable[..., subprocess.CompletedProcess[str]]
 Line = list[str | Path]
 
@@ -123,7 +123,7 @@ def test_killed(stillbit: Stillbit, command: str, large: Source, tmp_path: Path,
         is_old = output.stat().st_size == len(OLD) and output.read_bytes() == OLD
         assert is_old or filecmp.cmp(output, expected(action, large), shallow=False)
         assert not (is_old and status == 0)
-        strays |= {entry.name for entry in tmp_path.iterdir()} - {output.name}
+        strays |= names_in(tmp_path) - {output.name}
     assert all(is_stray(name, output) for name in strays)
     if leaves_no_names(tmp_path):
         assert len(strays) <= 3
@@ -132,7 +132,7 @@ def test_killed(stillbit: Stillbit, command: str, large: Source, tmp_path: Path,
 
     stillbit(*args)
     assert filecmp.cmp(output, expected(action, large), shallow=False)
-    assert [entry.name for entry in tmp_path.iterdir()] == [output.name]
+    assert names_in(tmp_path) == {output.name}
     if action == "compress":
         stillbit("verify", output, "--against", large.npy)
     output.unlink()
@@ -199,13 +199,13 @@ def refuse(command: str) -> Refuse:
         old: bytes | None = OLD,
     ) -> subprocess.CompletedProcess[str]:
         args, output = plan(action, source, folder)
-        before = {entry.name for entry in folder.iterdir()}
+        before = names_in(folder)
         result = subprocess.run([command, *args], capture_output=True, text=True, check=False, preexec_fn=preexec)
         assert result.returncode == 1, (result.returncode, result.stdout, result.stderr)
         assert result.stdout == ""
         assert str(output) in result.stderr
         assert reason in result.stderr
-        assert {entry.name for entry in folder.iterdir()} == before
+        assert names_in(folder) == before
         assert (output.read_bytes() if output.exists() else None) == old
         return result
 

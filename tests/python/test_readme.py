@@ -1,18 +1,16 @@
 """The README says what is true: its program is the example that is compiled and run."""
 
-from pathlib import Path
-
-ROOT = Path(__file__).resolve().parents[2]
+from helpers import REPOSITORY
 
 
 def test_program_is_the_compiled_example() -> None:
-    readme = (ROOT / "README.md").read_text()
+    readme = (REPOSITORY / "README.md").read_text()
     program = readme.split("```cpp\n")[1].split("```")[0]
-    assert program == (ROOT / "examples" / "quickstart.cpp").read_text()
+    assert program == (REPOSITORY / "examples" / "quickstart.cpp").read_text()
 
 
 def test_links_lead_somewhere() -> None:
-    for page in (ROOT / "README.md", *(ROOT / "docs").glob("*.md"), *(ROOT / "src").rglob("*.md")):
+    for page in (REPOSITORY / "README.md", *(REPOSITORY / "docs").glob("*.md"), *(REPOSITORY / "src").rglob("*.md")):
         for part in page.read_text().split("](")[1:]:
             target = part.split(")")[0].split("#")[0]
             if target and not target.startswith("http"):

@@ -7,23 +7,21 @@ import json
 import struct
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import safetensors.numpy
 import xxhash
+from helpers import PACKINGS, REPOSITORY, Stillbit
 
-DECODER = Path(__file__).resolve().parents[2] / "docs/reference_decoder.py"
+DECODER = REPOSITORY / "docs/reference_decoder.py"
 spec = importlib.util.spec_from_file_location("reference_decoder", DECODER)
 assert spec is not None and spec.loader is not None
 reference_decoder = importlib.util.module_from_spec(spec)
 spec.loader.exec_module(reference_decoder)
 
-PACKINGS = ["packed", "slotted"]
 NAMES = {"bool": "BOOL", "float16": "F16", "float32": "F32", "float64": "F64", "complex64": "C64"}
-Run = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
 def make_arrays() -> dict[str, np.ndarray]:
@@ -85,7 +83,7 @@ def dtype_name(array: np.ndarray) -> str:
     return NAMES.get(name, name.replace("uint", "U").replace("int", "I"))
 
 
-def compress(stillbit: Run, folder: Path, array: np.ndarray, *options: object) -> Path:
+def compress(stillbit: Stillbit, folder: Path, array: np.ndarray, *options: object) -> Path:
     """Compress an array with the command; the tensor's name is ``x``."""
     np.save(folder / "x.npy", array)
     stillbit("compress", folder / "x.npy", "-o", folder / "x.compressed.safetensors", *options)
@@ -99,7 +97,7 @@ def payloads_of(path: Path) -> list[bytes]:
 
 @pytest.mark.parametrize("packing", PACKINGS)
 @pytest.mark.parametrize("name", ARRAYS)
-def test_array(stillbit: Run, tmp_path: Path, name: str, packing: str) -> None:
+def test_array(stillbit: Stillbit, tmp_path: Path, name: str, packing: str) -> None:
     array = ARRAYS[name]
     path = compress(stillbit, tmp_path, array, "--packing", packing)
     expected = (dtype_name(array), array.shape, array.tobytes())
@@ -112,7 +110,7 @@ def test_array(stillbit: Run, tmp_path: Path, name: str, packing: str) -> None:
 @pytest.mark.parametrize("packing", PACKINGS)
 @pytest.mark.parametrize("codec", ["raw", "ibp"])
 @pytest.mark.parametrize("name", ["normals", "few_outliers", "short_rows", "uniform_noise", "one_row"])
-def test_codec(stillbit: Run, tmp_path: Path, name: str, codec: str, packing: str) -> None:
+def test_codec(stillbit: Stillbit, tmp_path: Path, name: str, codec: str, packing: str) -> None:
     array = ARRAYS[name]
     path = compress(stillbit, tmp_path, array, "--packing", packing, "--codec", codec)
     assert reference_decoder.read_file(path) == {"x": (dtype_name(array), array.shape, array.tobytes())}
@@ -120,7 +118,7 @@ def test_codec(stillbit: Run, tmp_path: Path, name: str, codec: str, packing: st
 
 @pytest.mark.parametrize("packing", PACKINGS)
 @pytest.mark.parametrize("row_dims", [0, 1, 2, 3])
-def test_row_dims(stillbit: Run, tmp_path: Path, row_dims: int, packing: str) -> None:
+def test_row_dims(stillbit: Stillbit, tmp_path: Path, row_dims: int, packing: str) -> None:
     array = ARRAYS["three_dimensions"]
     path = compress(stillbit, tmp_path, array, "--packing", packing, "--row-dims", row_dims)
     assert reference_decoder.read_file(path) == {"x": ("F32", array.shape, array.tobytes())}
@@ -132,14 +130,14 @@ def test_row_dims(stillbit: Run, tmp_path: Path, row_dims: int, packing: str) ->
     [("bf16", "BF16"), ("int8", "F8_E4M3"), ("int8", "F8_E5M2"), ("int8", "F8_E8M0"), ("int8", "F8_E4M3FNUZ"),
      ("int8", "F8_E5M2FNUZ")],
 )  # fmt: skip
-def test_other_dtype(stillbit: Run, tmp_path: Path, name: str, dtype: str, packing: str) -> None:
+def test_other_dtype(stillbit: Stillbit, tmp_path: Path, name: str, dtype: str, packing: str) -> None:
     array = ARRAYS[name]
     path = compress(stillbit, tmp_path, array, "--packing", packing, "--as", dtype)
     assert reference_decoder.read_file(path) == {"x": (dtype, array.shape, array.tobytes())}
 
 
 @pytest.mark.parametrize("packing", PACKINGS)
-def test_file_of_several_tensors(stillbit: Run, tmp_path: Path, packing: str) -> None:
+def test_file_of_several_tensors(stillbit: Stillbit, tmp_path: Path, packing: str) -> None:
     names = ["normals", "short_rows", "bf16", "int8", "bool", "no_rows", "no_columns", "one_dimension", "zeros"]
     arrays = {f"layer.{i}.{name}": ARRAYS[name] for i, name in enumerate(names)}
     arrays |= {"tied": ARRAYS["normals"].copy(), "a “name”\t": ARRAYS["float64"], "": np.array(3.0)}
@@ -160,14 +158,14 @@ def test_file_of_several_tensors(stillbit: Run, tmp_path: Path, packing: str) ->
 
 
 @pytest.mark.parametrize(("name", "tag"), [("few_outliers", 1), ("some_noise", 2), ("zeros", 0)])
-def test_tags_of_slots(stillbit: Run, tmp_path: Path, name: str, tag: int) -> None:
+def test_tags_of_slots(stillbit: Stillbit, tmp_path: Path, name: str, tag: int) -> None:
     (payload,) = payloads_of(compress(stillbit, tmp_path, ARRAYS[name], "--packing", "slotted"))
     header = reference_decoder.parse_header(payload)
     rows = reference_decoder.split_sections(payload, header)[2]
     assert tag in rows[header.row_unit - 1 :: header.row_unit]
 
 
-def test_rows_of_several_sizes_and_tiles(stillbit: Run, tmp_path: Path) -> None:
+def test_rows_of_several_sizes_and_tiles(stillbit: Stillbit, tmp_path: Path) -> None:
     (payload,) = payloads_of(compress(stillbit, tmp_path, ARRAYS["some_noise"]))
     header = reference_decoder.parse_header(payload)
     _, index, rows, overflow = reference_decoder.split_sections(payload, header)
@@ -178,7 +176,7 @@ def test_rows_of_several_sizes_and_tiles(stillbit: Run, tmp_path: Path) -> None:
     assert 1 < reference_decoder.parse_header(payload).num_rows < 1001
 
 
-def test_command_line(stillbit: Run, tmp_path: Path) -> None:
+def test_command_line(stillbit: Stillbit, tmp_path: Path) -> None:
     path = compress(stillbit, tmp_path, ARRAYS["short_rows"])
     result = subprocess.run([sys.executable, DECODER, path], capture_output=True, text=True, check=True)
     assert result.stdout == "x F32 1001x10 checksum ok\n"
@@ -186,7 +184,7 @@ def test_command_line(stillbit: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("packing", PACKINGS)
 @pytest.mark.parametrize("name", ["few_outliers", "short_rows_one_tile", "scalar"])
-def test_changed_byte(stillbit: Run, tmp_path: Path, name: str, packing: str) -> None:
+def test_changed_byte(stillbit: Stillbit, tmp_path: Path, name: str, packing: str) -> None:
     """No change of one byte gives other data; only what the file says beside the tensors may change unseen."""
     array = ARRAYS[name][:75] if ARRAYS[name].ndim else ARRAYS[name]
     path = compress(stillbit, tmp_path, array, "--packing", packing)
@@ -209,7 +207,7 @@ def test_changed_byte(stillbit: Run, tmp_path: Path, name: str, packing: str) ->
     assert accepted < 10
 
 
-def test_cut_file(stillbit: Run, tmp_path: Path) -> None:
+def test_cut_file(stillbit: Stillbit, tmp_path: Path) -> None:
     path = compress(stillbit, tmp_path, ARRAYS["scalar"])
     original = path.read_bytes()
     for size in range(len(original)):
@@ -243,7 +241,7 @@ def test_cut_file(stillbit: Run, tmp_path: Path) -> None:
         (100, "I", 65537, "num_entries"),
     ],
 )
-def test_broken_rule(stillbit: Run, tmp_path: Path, offset: int, layout: str, value: int, field: str) -> None:
+def test_broken_rule(stillbit: Stillbit, tmp_path: Path, offset: int, layout: str, value: int, field: str) -> None:
     """A field that breaks a rule is named, though the checksum of the payload is right."""
     (payload,) = payloads_of(compress(stillbit, tmp_path, ARRAYS["short_rows_one_tile"]))
     changed = bytearray(payload)
@@ -286,7 +284,7 @@ def file_of(payloads: dict[str, bytes], manifest: object) -> bytes:
     ],
 )
 def test_broken_manifest(
-    stillbit: Run, tmp_path: Path, manifest_change: dict[str, object], entry_change: dict[str, object], field: str
+    stillbit: Stillbit, tmp_path: Path, manifest_change: dict[str, object], entry_change: dict[str, object], field: str
 ) -> None:
     """A rule for what stands beside the payloads is broken, though the checksum of the manifest is right."""
     (payload,) = payloads_of(compress(stillbit, tmp_path, ARRAYS["scalar"]))
