@@ -2,8 +2,8 @@
 
 #include "codecs/ibp/kernels.hpp"
 
+#include <memory>
 #include <mutex>
-#include <optional>
 #include <utility>
 
 namespace stillbit::ibp {
@@ -35,7 +35,7 @@ class IbpCodec final : public RowCodec {
   /// Laid out when the first row comes: a plan of few bytes may stand for masks of several MB, and a file that is only
   /// looked at needs none of them.
   const RowMasks& masks() const {
-    std::call_once(laid_out_, [&] { storage_.emplace(plan_); });
+    std::call_once(laid_out_, [&] { storage_ = std::make_unique<RowMaskStorage>(plan_); });
     return storage_->masks();
   }
 
@@ -44,7 +44,7 @@ class IbpCodec final : public RowCodec {
   std::uint64_t minimum_row_bytes_;
   const Kernels& kernels_;
   mutable std::once_flag laid_out_;
-  mutable std::optional<RowMaskStorage> storage_;
+  mutable std::unique_ptr<RowMaskStorage> storage_;
 };
 
 }  // namespace
