@@ -155,22 +155,23 @@ FileInfo compress_file(const std::filesystem::path& input, const std::filesystem
   std::vector<FileWriter::Tensor> tensors;
   std::vector<std::size_t> first_equal;
   TiedTensors tied;
-  for (const auto& [name, raw_source] : file.raw) {
+  for (const TensorFile::RawTensor& raw : file.raw) {
     const auto prepare = [&]() -> Result<void> {
-      STILLBIT_TRY(const Source source, reinterpreted(raw_source, options.as));
+      STILLBIT_TRY(const Source source, reinterpreted(raw.source, options.as));
       CompressOptions tensor_options = options.tensor;
       tensor_options.row_dims =
           static_cast<unsigned>(std::min<std::size_t>(tensor_options.row_dims, source.shape.size()));
       STILLBIT_TRY(Encoder encoder, Encoder::prepare(source, tensor_options));
       const std::size_t first = tied.find_or_add(encoders.size(), encoder);
       first_equal.push_back(first);
-      tensors.push_back(
-          {name, first == encoders.size() ? FileWriter::payload_name(name) : tensors[first].payload, encoder.header()});
+      tensors.push_back({raw.name,
+                         first == encoders.size() ? FileWriter::payload_name(raw.name) : tensors[first].payload,
+                         encoder.header()});
       encoder.set_codec_aside();
       encoders.push_back(std::move(encoder));
       return {};
     };
-    unwrap_in(input, name, prepare());
+    unwrap_in(input, raw.name, prepare());
   }
 
   FileWriter writer = unwrap_in(input, FileWriter::create(output, tensors, file.metadata));

@@ -16,7 +16,7 @@ struct VectorOf {
   typedef Word Type __attribute__((vector_size(kVectorBytes)));
 };
 template <class Word>
-using Vector = VectorOf<Word>::Type;
+using Vector = typename VectorOf<Word>::Type;
 
 /// Vectors whose per-lane sums of patch bits still fit a lane: 31 × 8 bits in a byte; far more in wider words.
 template <class Word>
