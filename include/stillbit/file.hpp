@@ -71,7 +71,8 @@ void decompress_file(const std::filesystem::path& input, const std::filesystem::
                      const DecompressFileOptions& options = {});
 
 /// Checks every checksum of a compressed file. With `original`, also that names, shapes, dtypes and all bits are those
-/// of that file. Throws kCorrupt or kMismatch naming the tensor and, where there is one, the first different element.
+/// of that file; there, unsigned integers stand for any dtype of their width, since that is how .npy files hold bf16
+/// and fp8. Throws kCorrupt or kMismatch naming the tensor and, where there is one, the first different element.
 void verify_file(const std::filesystem::path& path, const std::optional<std::filesystem::path>& original = {},
                  const DecompressFileOptions& options = {});
 
