@@ -9,8 +9,12 @@ namespace stillbit {
 
 /// How a row's bits are coded. The numbers are those of the format.
 enum class Codec : std::uint8_t {
-  kRaw = 0,  ///< as it is
-  kIbp = 1,  ///< invariant bit packing (src/codecs/ibp/spec.md)
+  kRaw = 0,         ///< as it is
+  kIbp = 1,         ///< invariant bit packing (src/codecs/ibp/spec.md)
+  kWindow = 2,      ///< offsets from a base, in fields of fixed width (src/codecs/window/spec.md)
+  kEscape = 3,      ///< short codes for common exponents, in tiers (src/codecs/escape/spec.md)
+  kSparse = 4,      ///< places and values of what is not zero (src/codecs/sparse/spec.md)
+  kDictionary = 5,  ///< a dictionary for each column (src/codecs/dictionary/spec.md)
 };
 
 /// How rows lie in memory and in a file. The numbers are those of the format.

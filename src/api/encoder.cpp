@@ -124,7 +124,11 @@ Result<bool> Encoder::plan(const BitStatistics& statistics) {
   const Bytes whole_tiles = source_.data.first(source_.data.size() / tiles.row_bytes * tiles.row_bytes);
   std::vector<std::byte> copied;
   const Bytes sample = planner::take_sample(whole_tiles, tiles.row_bytes, options_.max_sample_bytes, copied);
-  codec_ = planner::choose({tiles, num_bytes(header_.dtype), statistics, sample}, candidates);
+  const unsigned element_bytes = num_bytes(header_.dtype);
+  const std::uint64_t row_bytes = header_.geometry.row_bytes;
+  const std::uint64_t period_bytes = tiles.row_bytes % row_bytes == 0 ? row_bytes : element_bytes;
+  codec_ = planner::choose(
+      {tiles, element_bytes, period_bytes, statistics, sample, sample.size() == source_.data.size()}, candidates);
   if (!codec_) return false;
 
   header_.codec = codec_->codec();

@@ -29,7 +29,7 @@ struct StoredRow {
 class RowCodec {
  public:
   /// Bytes behind a row that kernels may read, and behind an output that they may write.
-  static constexpr std::uint64_t kSlack = 16;
+  static constexpr std::uint64_t kSlack = 64;
 
   virtual ~RowCodec() = default;
 
@@ -56,8 +56,12 @@ class RowCodec {
 struct PlanInput {
   RowGeometry geometry;  ///< rows as the codec will see them
   unsigned element_bytes = 1;
+  /// After so many bytes the columns of the tensor repeat: its row, where a tile is made of whole rows; one element
+  /// where rows are so long that they are cut into tiles, whose columns then have nothing in common. Divides row_bytes.
+  std::uint64_t period_bytes = 1;
   const BitStatistics& statistics;  ///< of all rows of the tensor, or of parts of them where they are very long
   Bytes sample;                     ///< whole rows, back to back, spread over the tensor
+  bool is_whole = false;            ///< the sample is the tensor
 };
 
 /// Bytes that the plan and the rows of a codec take when the whole tensor is as the sample is.

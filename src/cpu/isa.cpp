@@ -6,9 +6,14 @@ namespace stillbit::cpu {
 namespace {
 
 Isa choose() noexcept {
+  Isa best = Isa::kPortable;
   const char* wanted = std::getenv("STILLBIT_ISA");
-  if (wanted != nullptr && wanted == name(Isa::kPortable)) return Isa::kPortable;
-  return supported(Isa::kAvx2) ? Isa::kAvx2 : Isa::kPortable;
+  for (const Isa isa : kAllIsas) {
+    if (!supported(isa)) continue;
+    best = isa;
+    if (wanted != nullptr && wanted == name(isa)) break;
+  }
+  return best;
 }
 
 }  // namespace
@@ -17,7 +22,12 @@ bool supported(Isa isa) noexcept {
   if (isa == Isa::kPortable) return true;
 #if defined(__x86_64__)
   __builtin_cpu_init();
-  return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+  const bool has_avx2 =
+      __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("bmi2");
+  if (isa == Isa::kAvx2) return has_avx2;
+  return has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
+         __builtin_cpu_supports("avx512vbmi") && __builtin_cpu_supports("avx512vbmi2");
 #else
   return false;
 #endif
@@ -29,7 +39,8 @@ Isa active_isa() noexcept {
 }
 
 std::string_view name(Isa isa) noexcept {
-  return isa == Isa::kAvx2 ? "avx2" : "portable";
+  constexpr std::string_view kNames[] = {"portable", "avx2", "avx512"};
+  return kNames[static_cast<int>(isa)];
 }
 
 }  // namespace stillbit::cpu

@@ -16,7 +16,7 @@ void add_to_planes(const std::byte* rows, std::uint64_t num_rows, std::uint64_t 
 void add_to_planes(const std::byte* rows, std::uint64_t num_rows, std::uint64_t row_bytes, std::byte* planes,
                    [[maybe_unused]] cpu::Isa isa) {
 #if defined(__x86_64__)
-  if (isa == cpu::Isa::kAvx2) return avx2::add_to_planes(rows, num_rows, row_bytes, planes);
+  if (isa >= cpu::Isa::kAvx2) return avx2::add_to_planes(rows, num_rows, row_bytes, planes);
 #endif
   portable::add_to_planes(rows, num_rows, row_bytes, planes);
 }

@@ -35,7 +35,7 @@ extern const Kernels kKernels[4];
 const Kernels& kernels(unsigned view_bytes, [[maybe_unused]] cpu::Isa isa) noexcept {
   const int i = std::countr_zero(view_bytes) & 3;
 #if defined(__x86_64__)
-  if (isa == cpu::Isa::kAvx2) return avx2::kKernels[i];
+  if (isa >= cpu::Isa::kAvx2) return avx2::kKernels[i];
 #endif
   return portable::kKernels[i];
 }
