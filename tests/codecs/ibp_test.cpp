@@ -135,7 +135,8 @@ TEST(IbpLane, DepositIsTheInverseOfExtract) {
 std::unique_ptr<RowCodec> planned(const OwnedTensor& tensor, std::uint64_t row_bytes) {
   BitStatistics statistics(row_bytes);
   statistics.add(tensor.data);
-  return plan({{tensor.data.size() / row_bytes, row_bytes}, num_bytes(tensor.dtype), statistics, tensor.data});
+  return plan(
+      {{tensor.data.size() / row_bytes, row_bytes}, num_bytes(tensor.dtype), row_bytes, statistics, tensor.data, true});
 }
 
 TEST(IbpPlanner, ConstantBitsAreFoundAtThresholdOne) {
