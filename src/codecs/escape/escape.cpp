@@ -1,0 +1,47 @@
+#include "codecs/escape/escape.hpp"
+
+#include "codecs/escape/kernels.hpp"
+
+namespace stillbit::escape {
+namespace {
+
+class EscapeCodec final : public RowCodec {
+ public:
+  EscapeCodec(const Plan& plan, cpu::Isa isa)
+      : plan_bytes_(serialize(plan)), storage_(plan), kernels_(kernels(plan.view_bytes, isa)) {}
+
+  [[nodiscard]] Codec codec() const noexcept override { return Codec::kEscape; }
+  [[nodiscard]] const std::vector<std::byte>& plan() const noexcept override { return plan_bytes_; }
+  [[nodiscard]] std::uint64_t minimum_row_bytes() const noexcept override {
+    return storage_.layout().minimum_row_bytes;
+  }
+
+  void measure(const std::byte* rows, std::uint64_t num_rows, std::uint32_t* sizes) const override {
+    kernels_.measure(storage_.layout(), rows, num_rows, sizes);
+  }
+  std::uint64_t encode(const std::byte* row, std::byte* dst) const override {
+    return kernels_.encode(storage_.layout(), row, dst);
+  }
+  std::uint64_t decode(const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) const override {
+    return kernels_.decode(storage_.layout(), rows, num_rows, dst);
+  }
+
+ private:
+  std::vector<std::byte> plan_bytes_;
+  RowLayoutStorage storage_;
+  const Kernels& kernels_;
+};
+
+}  // namespace
+
+std::unique_ptr<RowCodec> make(const Plan& plan, cpu::Isa isa) {
+  return std::make_unique<EscapeCodec>(plan, isa);
+}
+
+Result<std::unique_ptr<RowCodec>> open(Bytes bytes, std::uint64_t row_bytes) {
+  STILLBIT_TRY(Plan plan, parse(bytes, row_bytes));
+  if (minimum_row_bytes(plan) >= row_bytes) return corrupt("escape plan makes no row smaller");
+  return make(plan);
+}
+
+}  // namespace stillbit::escape

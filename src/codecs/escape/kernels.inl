@@ -1,0 +1,163 @@
+// The loops of codec escape over rows: which stage follows which. Included once per instruction set, behind the stages
+// (stages.inl, or what an instruction set has in their place), in the same namespace.
+//
+// Symbols are worked on in scratch memory, a plane of them at a time: a row's symbols stay in the first-level cache
+// between two stages, and each stage is a loop without branches that data decides.
+
+/// Planes of a row of up to kColumns columns, on the stack; not set before they are written.
+template <class Symbol, std::uint64_t kColumns>
+struct Scratch {
+  alignas(64) Symbol symbols[kMaxTiers + 1][kColumns + kPadding];
+  std::uint64_t escapes[kMaxTiers][kColumns / 64 + 1];  ///< bit i % 64 of word i / 64: code i is the escape
+};
+
+/// Most rows need little scratch, and what is large on the stack is probed page by page.
+constexpr std::uint64_t kFewColumns = 4096;
+
+/// Calls `body(scratch)` with scratch that is large enough for `num_columns`.
+template <class Word, class Body>
+inline auto with_scratch(std::uint64_t num_columns, const Body& body) {
+  using Symbol = SymbolOf<Word>;
+  if (num_columns <= kFewColumns) {
+    Scratch<Symbol, kFewColumns> scratch;
+    return body(scratch);
+  }
+  Scratch<Symbol, kMaxRowBytes / sizeof(Word)> scratch;
+  return body(scratch);
+}
+
+/// Bytes that the escapes take, from how many symbols come to each tier but the first, and to none.
+inline std::uint64_t escape_bytes(const RowLayout& layout, const std::uint64_t* num_beyond, std::uint64_t symbol_size) {
+  std::uint64_t num_bytes = num_beyond[layout.num_tiers - 1] * symbol_size;
+  for (unsigned i = 1; i < layout.num_tiers; ++i) num_bytes += (num_beyond[i - 1] * layout.tier_bits[i] + 7) / 8;
+  return num_bytes;
+}
+
+/// Takes the words' symbols, less what the columns add to them. False when a bit is set that must be zero.
+template <class Word>
+inline bool take_symbols(const RowLayout& layout, const std::byte* row, SymbolOf<Word>* symbols) {
+  if (!split_symbols<Word>(layout, row, symbols)) return false;
+  if (layout.column_shifts != nullptr) subtract_columns(layout, symbols);
+  return true;
+}
+
+/// What a row is shifted by, and the bytes of its escapes then.
+struct Shifted {
+  std::uint64_t shift;
+  std::uint64_t escape_bytes;
+};
+
+/// Chooses the row's shift: the one that brings the mean of its symbols to the commonest symbol of the tables, or one
+/// beside it, whichever stores the fewest bytes. Symbols far from the mean do not count in it.
+template <class Symbol>
+inline Shifted choose_shift(const RowLayout& layout, const Symbol* symbols) {
+  const auto priced = [&](std::uint64_t shift) {
+    std::uint64_t num_beyond[kMaxTiers] = {};
+    count_beyond(layout, symbols, shift & layout.shape.symbol_mask, num_beyond);
+    return Shifted{shift & layout.shape.symbol_mask, escape_bytes(layout, num_beyond, sizeof(Symbol))};
+  };
+  if (!layout.row_shifts) return priced(0);
+  const std::uint64_t middle = mean_near(layout, symbols, mean_near(layout, symbols, 0, layout.shape.symbol_mask), 8);
+  const std::uint64_t wanted = middle - layout.symbol_of_code[0][1];
+  Shifted best = priced(wanted);
+  for (const std::uint64_t shift : {wanted - 1, wanted + 1}) {
+    const Shifted other = priced(shift);
+    if (other.escape_bytes < best.escape_bytes) best = other;
+  }
+  return best;
+}
+
+template <class Word>
+void measure(const RowLayout& shared_layout, const std::byte* rows, std::uint64_t num_rows, std::uint32_t* sizes) {
+  const RowLayout layout = shared_layout;
+  with_scratch<Word>(layout.num_columns, [&](auto& scratch) {
+    for (std::uint64_t i = 0; i < num_rows; ++i) {
+      std::uint64_t size = layout.row_bytes;
+      if (take_symbols<Word>(layout, rows + i * layout.row_bytes, scratch.symbols[0])) {
+        const Shifted shifted = choose_shift(layout, scratch.symbols[0]);
+        size = layout.minimum_row_bytes + shifted.escape_bytes;
+      }
+      sizes[i] = static_cast<std::uint32_t>(size < layout.row_bytes ? size : layout.row_bytes);
+    }
+    return 0;
+  });
+}
+
+template <class Word>
+std::uint64_t encode(const RowLayout& shared_layout, const std::byte* row, std::byte* dst) {
+  using Symbol = SymbolOf<Word>;
+  const RowLayout layout = shared_layout;
+  return with_scratch<Word>(layout.num_columns, [&](auto& scratch) -> std::uint64_t {
+    Symbol* symbols = scratch.symbols[0];
+    const auto store_raw = [&] {
+      __builtin_memcpy(dst, row, layout.row_bytes);
+      return layout.row_bytes;
+    };
+    if (!take_symbols<Word>(layout, row, symbols)) return store_raw();
+    const Shifted shifted = choose_shift(layout, symbols);
+    const std::uint64_t size = layout.minimum_row_bytes + shifted.escape_bytes;
+    if (size >= layout.row_bytes) return store_raw();
+
+    if (shifted.shift != 0) subtract_shift(layout, symbols, shifted.shift);
+    pack_fixed<Word>(layout, row, dst);
+    std::byte* out = dst + layout.fixed_bytes;
+    std::uint64_t count = layout.num_columns;
+    for (unsigned i = 0; i < layout.num_tiers; ++i) {
+      const std::uint64_t num_escapes = encode_tier(layout, i, scratch.symbols[i], count, out, scratch.symbols[i + 1]);
+      out += (count * layout.tier_bits[i] + 7) / 8;
+      if (i == 0 && layout.row_shifts) {
+        store(out, static_cast<Symbol>(shifted.shift));
+        out += sizeof(Symbol);
+      }
+      count = num_escapes;
+    }
+    __builtin_memcpy(out, scratch.symbols[layout.num_tiers], count * sizeof(Symbol));
+    return size;
+  });
+}
+
+template <class Word, class RowScratch>
+inline bool decode_row(const RowLayout& layout, const std::byte* src, std::uint64_t num_bytes, std::byte* dst,
+                       RowScratch& scratch) {
+  using Symbol = SymbolOf<Word>;
+  if (num_bytes < layout.minimum_row_bytes) return false;
+  const std::byte* const end = src + num_bytes;
+  const std::byte* in = src + layout.fixed_bytes;
+  std::uint64_t count[kMaxTiers + 1] = {layout.num_columns};
+  Symbol shift = 0;
+  for (unsigned i = 0; i < layout.num_tiers; ++i) {
+    const std::uint64_t plane_bytes = (count[i] * layout.tier_bits[i] + 7) / 8;
+    if (plane_bytes > static_cast<std::uint64_t>(end - in)) return false;
+    count[i + 1] = decode_tier(layout, i, in, count[i], scratch.symbols[i], scratch.escapes[i]);
+    in += plane_bytes;
+    if (i == 0 && layout.row_shifts) {
+      shift = load<Symbol>(in);
+      in += sizeof(Symbol);
+    }
+  }
+  const std::uint64_t num_written_out = count[layout.num_tiers];
+  if (num_written_out * sizeof(Symbol) > static_cast<std::uint64_t>(end - in)) return false;
+  __builtin_memcpy(scratch.symbols[layout.num_tiers], in, num_written_out * sizeof(Symbol));
+  for (unsigned i = layout.num_tiers; i-- > 1;)
+    fill_escapes(scratch.escapes[i], count[i], scratch.symbols[i + 1], scratch.symbols[i]);
+  join_words<Word>(layout, src, shift, scratch.symbols[0], scratch.escapes[0], scratch.symbols[1], dst);
+  return true;
+}
+
+template <class Word>
+std::uint64_t decode(const RowLayout& shared_layout, const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) {
+  const RowLayout layout = shared_layout;
+  return with_scratch<Word>(layout.num_columns, [&](auto& scratch) -> std::uint64_t {
+    for (std::uint64_t i = 0; i < num_rows; ++i, dst += layout.row_bytes) {
+      if (rows[i].is_raw) {
+        __builtin_memcpy(dst, rows[i].data, layout.row_bytes);
+      } else if (!decode_row<Word>(layout, rows[i].data, rows[i].num_bytes, dst, scratch)) {
+        return i;
+      }
+    }
+    return num_rows;
+  });
+}
+
+template <class Word>
+constexpr Kernels kKernelsFor{measure<Word>, encode<Word>, decode<Word>};

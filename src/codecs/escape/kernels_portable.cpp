@@ -1,0 +1,46 @@
+#include "codecs/escape/kernels.hpp"
+
+#include "codecs/escape/lane.hpp"
+
+#include <bit>
+
+namespace stillbit::escape {
+namespace portable {
+namespace {
+
+inline std::uint64_t spread_group(std::uint64_t group, unsigned width) {
+  return spread_codes(group, width);
+}
+inline std::uint64_t join_group(std::uint64_t bytes, unsigned width) {
+  return join_codes(bytes, width);
+}
+
+#include "codecs/escape/stages.inl"
+
+#include "codecs/escape/kernels.inl"
+
+}  // namespace
+
+const Kernels kKernels[4] = {kKernelsFor<std::uint8_t>, kKernelsFor<std::uint16_t>, kKernelsFor<std::uint32_t>,
+                             kKernelsFor<std::uint64_t>};
+
+}  // namespace portable
+
+#if defined(__x86_64__)
+namespace avx2 {
+extern const Kernels kKernels[4];
+}
+namespace avx512 {
+extern const Kernels kKernels[4];
+}
+#endif
+
+const Kernels& kernels(unsigned view_bytes, [[maybe_unused]] cpu::Isa isa) noexcept {
+  const int i = std::countr_zero(view_bytes) & 3;
+#if defined(__x86_64__)
+  if (isa >= cpu::Isa::kAvx2) return avx2::kKernels[i];
+#endif
+  return portable::kKernels[i];
+}
+
+}  // namespace stillbit::escape

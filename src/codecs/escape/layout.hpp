@@ -1,0 +1,101 @@
+#pragma once
+
+#include "codecs/escape/lane.hpp"
+#include "core/bytes.hpp"
+#include "core/result.hpp"
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+namespace stillbit::escape {
+
+inline constexpr unsigned kMaxTiers = 3;
+inline constexpr unsigned kMaxTierBits = 4;
+
+/// Longer rows are not for this codec: its scratch, several bytes for each column, lives on the stack.
+inline constexpr std::uint64_t kMaxRowBytes = 65536;
+
+/// Narrowest and widest symbols of words of 1, 2, 4 and 8 bytes. The lower bounds keep eight bytes' worth of fixed
+/// fields, from any bit of a byte on, within eight bytes.
+[[nodiscard]] unsigned min_symbol_bits(unsigned view_bytes) noexcept;
+[[nodiscard]] unsigned max_symbol_bits(unsigned view_bytes) noexcept;
+
+struct Tier {
+  unsigned bits = 0;
+  std::vector<std::uint16_t> symbols;  ///< of code 1, code 2 …: 2^bits − 1 of them
+  bool operator==(const Tier&) const = default;
+};
+
+/// A plan as spec.md has it.
+struct Plan {
+  std::uint64_t row_bytes = 0;
+  unsigned view_bytes = 2;
+  unsigned sign_bits = 1;
+  unsigned symbol_bits = 8;
+  unsigned dropped_bits = 0;
+  std::vector<Tier> tiers;
+  bool row_shifts = false;
+  std::vector<std::uint16_t> column_shifts;  ///< empty, or one for each column until they repeat
+
+  [[nodiscard]] std::uint64_t num_columns() const noexcept { return row_bytes / view_bytes; }
+  [[nodiscard]] unsigned fixed_bits() const noexcept {
+    return 8 * view_bytes - 1 - symbol_bits - dropped_bits + sign_bits;
+  }
+  [[nodiscard]] unsigned symbol_size() const noexcept { return view_bytes == 8 ? 2 : 1; }
+};
+
+std::vector<std::byte> serialize(const Plan& plan);
+
+Result<Plan> parse(Bytes bytes, std::uint64_t row_bytes);
+
+/// The size that `serialize` would give.
+[[nodiscard]] std::uint64_t serialized_bytes(const Plan& plan) noexcept;
+
+/// The bytes that every encoded row has at least.
+[[nodiscard]] std::uint64_t minimum_row_bytes(const Plan& plan) noexcept;
+
+/// What kernels may read or write behind the last symbol of a row: they work on whole vectors.
+inline constexpr std::uint64_t kPadding = 64;
+
+/// A plan laid out for the kernels.
+///
+/// Plain numbers and pointers, without member functions: kernels are compiled for several instruction sets, and what is
+/// inline in them must not be shared with the rest of the program.
+struct RowLayout {
+  WordShape shape;
+  std::uint64_t row_bytes = 0;
+  std::uint64_t num_columns = 0;
+  std::uint64_t fixed_bytes = 0;
+  std::uint64_t code_bytes = 0;
+  std::uint64_t minimum_row_bytes = 0;
+
+  unsigned num_tiers = 0;
+  unsigned tier_bits[kMaxTiers] = {};
+  std::uint16_t symbol_of_code[kMaxTiers][1U << kMaxTierBits] = {};  ///< entry 0, the escape, is 0
+
+  const std::uint8_t* code_of_symbol[kMaxTiers] = {};  ///< 0 for a symbol that the tier lacks; 256 entries at least
+  const std::uint8_t* tier_of_symbol = nullptr;        ///< the first tier that has it, or num_tiers
+
+  bool row_shifts = false;
+  const std::byte* column_shifts = nullptr;  ///< a symbol for each column of the row and kPadding more, or null
+};
+
+/// Owns what the pointers of a RowLayout point to.
+class RowLayoutStorage {
+ public:
+  explicit RowLayoutStorage(const Plan& plan);
+
+  RowLayoutStorage(const RowLayoutStorage&) = delete;
+  RowLayoutStorage& operator=(const RowLayoutStorage&) = delete;
+
+  [[nodiscard]] const RowLayout& layout() const noexcept { return layout_; }
+
+ private:
+  std::array<std::vector<std::uint8_t>, kMaxTiers> code_of_symbol_;
+  std::vector<std::uint8_t> tier_of_symbol_;
+  std::vector<std::byte> column_shifts_;
+  RowLayout layout_;
+};
+
+}  // namespace stillbit::escape

@@ -1,0 +1,244 @@
+#include "codecs/escape/escape.hpp"
+
+#include <algorithm>
+#include <functional>
+#include <numeric>
+#include <optional>
+#include <vector>
+
+namespace stillbit::escape {
+namespace {
+
+/// A plan is made from at most this much of the sample, in tiles spread over it: tables of a few dozen symbols are
+/// found on little data.
+constexpr std::uint64_t kMaxSampleBytes = std::uint64_t{1} << 20;
+
+/// Widths of tiers that are worth a try. Three tiers of 2, 2 and 3 bits come out best on most trained weights; 3-bit
+/// tiers where the symbol takes mantissa bits in or where exponents are spread, 1-bit ones where one exponent rules.
+using Widths = std::vector<unsigned>;
+const Widths kTierWidths[] = {{2, 2, 3}, {3, 3, 3}, {3, 3, 4}, {2, 2, 2}, {2, 2, 4}, {2, 3, 3}, {1, 2, 3},
+                              {1, 2, 2}, {1, 1, 2}, {3, 2, 3}, {3, 4, 4}, {4, 4, 4}, {2, 3},    {3, 3},
+                              {3, 4},    {4, 4},    {1, 3},    {1},       {2},       {3},       {4}};
+
+using Counts = std::vector<std::uint64_t>;
+using Symbols = std::vector<std::uint16_t>;
+
+/// The symbols of a part of the sample: whole tiles, one after the other.
+struct SampledSymbols {
+  unsigned view_bytes = 0;
+  unsigned symbol_bits = 0;
+  std::uint64_t num_columns = 0;  ///< of a tile
+  Symbols symbols;
+  std::uint64_t all = 0;  ///< all words, or'ed
+
+  [[nodiscard]] std::uint64_t num_tiles() const { return symbols.size() / num_columns; }
+};
+
+template <class Word>
+void take_symbols(Bytes tile, unsigned symbol_bits, SampledSymbols& taken) {
+  const unsigned symbol_at = 8 * sizeof(Word) - 1 - symbol_bits;
+  std::uint64_t all = 0;
+  for (std::size_t offset = 0; offset < tile.size(); offset += sizeof(Word)) {
+    const auto word = load<Word>(tile.data() + offset);
+    all |= word;
+    taken.symbols.push_back(static_cast<std::uint16_t>(word >> symbol_at & low_mask(symbol_bits)));
+  }
+  taken.all |= all;
+}
+
+SampledSymbols take_symbols(const PlanInput& input, unsigned view_bytes) {
+  const std::uint64_t row_bytes = input.geometry.row_bytes;
+  SampledSymbols taken{view_bytes, max_symbol_bits(view_bytes), row_bytes / view_bytes, {}, 0};
+  const std::uint64_t num_tiles = input.sample.size() / row_bytes;
+  const std::uint64_t num_taken = std::clamp<std::uint64_t>(kMaxSampleBytes / row_bytes, 1, num_tiles);
+  taken.symbols.reserve(num_taken * taken.num_columns);
+  for (std::uint64_t i = 0; i < num_taken; ++i) {
+    const Bytes tile = input.sample.subspan(num_tiles * i / num_taken * row_bytes, row_bytes);
+    if (view_bytes == 1) take_symbols<std::uint8_t>(tile, taken.symbol_bits, taken);
+    if (view_bytes == 2) take_symbols<std::uint16_t>(tile, taken.symbol_bits, taken);
+    if (view_bytes == 4) take_symbols<std::uint32_t>(tile, taken.symbol_bits, taken);
+    if (view_bytes == 8) take_symbols<std::uint64_t>(tile, taken.symbol_bits, taken);
+  }
+  return taken;
+}
+
+/// Symbols of fewer bits: the highest ones of each.
+SampledSymbols narrowed(const SampledSymbols& from, unsigned symbol_bits) {
+  SampledSymbols result = from;
+  result.symbol_bits = symbol_bits;
+  for (std::uint16_t& symbol : result.symbols)
+    symbol = static_cast<std::uint16_t>(symbol >> (from.symbol_bits - symbol_bits));
+  return result;
+}
+
+Counts counts_of(const SampledSymbols& sampled) {
+  Counts counts(std::size_t{1} << sampled.symbol_bits);
+  for (const std::uint16_t symbol : sampled.symbols) ++counts[symbol];
+  return counts;
+}
+
+/// A choice of tiers, and the bits that codes and written out symbols then take.
+struct Tiers {
+  std::vector<Tier> tiers;
+  std::uint64_t num_bits = 0;
+};
+
+/// Gives the commonest symbols to the first tier, the next ones to the second … and takes the widths with the lowest
+/// price. Where a tier has codes to spare they repeat its last symbol.
+Tiers cheapest_tiers(const Counts& counts, unsigned symbol_size) {
+  std::vector<std::uint16_t> order(counts.size());
+  std::iota(order.begin(), order.end(), std::uint16_t{0});
+  constexpr std::size_t kMostCoded = kMaxTiers * 15;
+  const auto end = order.begin() + static_cast<std::ptrdiff_t>(std::min(kMostCoded, order.size()));
+  std::partial_sort(order.begin(), end, order.end(), [&](std::uint16_t a, std::uint16_t b) {
+    return counts[a] != counts[b] ? counts[a] > counts[b] : a < b;
+  });
+  const auto total = std::accumulate(counts.begin(), counts.end(), std::uint64_t{0});
+
+  Tiers best;
+  const Widths* best_widths = nullptr;
+  for (const Widths& widths : kTierWidths) {
+    std::uint64_t left = total;
+    std::uint64_t num_bits = 0;
+    std::size_t next = 0;
+    for (const unsigned width : widths) {
+      num_bits += left * width;
+      const std::size_t last = std::min(order.size(), next + low_mask(width));
+      for (; next < last; ++next) left -= counts[order[next]];
+    }
+    num_bits += left * 8 * symbol_size;
+    if (best_widths != nullptr && num_bits >= best.num_bits) continue;
+    best.num_bits = num_bits;
+    best_widths = &widths;
+  }
+  std::size_t next = 0;
+  for (const unsigned width : *best_widths) {
+    Tier tier{width, {}};
+    for (std::uint64_t i = 0; i < low_mask(width); ++i, ++next)
+      tier.symbols.push_back(order[std::min(next, order.size() - 1)]);
+    best.tiers.push_back(std::move(tier));
+  }
+  return best;
+}
+
+/// The rounded mean of the symbols that differ from `center` by at most `reach`; `center` when there are none.
+template <class SymbolAt>
+std::uint16_t mean_near(std::uint64_t count, const SymbolAt& symbol_at, std::uint16_t center, unsigned reach) {
+  std::uint64_t sum = 0;
+  std::uint64_t num_near = 0;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const std::uint16_t symbol = symbol_at(i);
+    if (symbol + reach < center || symbol > center + reach) continue;
+    sum += symbol;
+    ++num_near;
+  }
+  return num_near == 0 ? center : static_cast<std::uint16_t>((sum + num_near / 2) / num_near);
+}
+
+/// How far from the mean a symbol may be and still count as one of its row or column: zeros should not.
+constexpr unsigned kReach = 8;
+
+template <class SymbolAt>
+std::uint16_t middle_of(std::uint64_t count, const SymbolAt& symbol_at, unsigned symbol_bits) {
+  const auto most = static_cast<unsigned>(low_mask(symbol_bits));
+  return mean_near(count, symbol_at, mean_near(count, symbol_at, 0, most), kReach);
+}
+
+/// Subtracts from each column's symbols their middle. Returns the middles.
+Symbols shift_columns(SampledSymbols& sampled, std::uint64_t num_columns) {
+  const auto mask = low_mask(sampled.symbol_bits);
+  Symbols shifts(num_columns);
+  for (std::uint64_t column = 0; column < num_columns; ++column) {
+    std::uint16_t* first = sampled.symbols.data() + column;
+    const std::uint64_t count = sampled.symbols.size() / num_columns;
+    shifts[column] = middle_of(count, [&](std::uint64_t i) { return first[i * num_columns]; }, sampled.symbol_bits);
+    for (std::uint64_t i = 0; i < count; ++i) {
+      std::uint16_t& symbol = first[i * num_columns];
+      symbol = static_cast<std::uint16_t>((symbol - shifts[column]) & mask);
+    }
+  }
+  return shifts;
+}
+
+void shift_rows(SampledSymbols& sampled) {
+  const auto mask = low_mask(sampled.symbol_bits);
+  for (std::uint64_t tile = 0; tile < sampled.num_tiles(); ++tile) {
+    std::uint16_t* symbols = sampled.symbols.data() + tile * sampled.num_columns;
+    const std::uint16_t middle =
+        middle_of(sampled.num_columns, [&](std::uint64_t i) { return symbols[i]; }, sampled.symbol_bits);
+    for (std::uint64_t i = 0; i < sampled.num_columns; ++i)
+      symbols[i] = static_cast<std::uint16_t>((symbols[i] - middle) & mask);
+  }
+}
+
+/// The cheapest plan so far.
+struct Best {
+  std::optional<Plan> plan;
+  double bytes = 0;  ///< of the whole tensor, by the part of the sample that was looked at
+
+  void consider(const PlanInput& input, const SampledSymbols& sampled, bool row_shifts, const Symbols& column_shifts) {
+    Plan candidate;
+    candidate.row_bytes = input.geometry.row_bytes;
+    candidate.view_bytes = sampled.view_bytes;
+    candidate.symbol_bits = sampled.symbol_bits;
+    const unsigned rest_bits = 8 * sampled.view_bytes - 1 - sampled.symbol_bits;
+    candidate.sign_bits = sampled.all >> (8 * sampled.view_bytes - 1) & 1;
+    candidate.dropped_bits = std::min(rest_bits, static_cast<unsigned>(std::countr_zero(sampled.all)));
+    candidate.row_shifts = row_shifts;
+    candidate.column_shifts = column_shifts;
+    Tiers tiers = cheapest_tiers(counts_of(sampled), candidate.symbol_size());
+    candidate.tiers = std::move(tiers.tiers);
+    if (minimum_row_bytes(candidate) >= candidate.row_bytes) return;
+
+    const auto count = static_cast<double>(sampled.symbols.size());
+    const double bits_per_word = static_cast<double>(tiers.num_bits) / count + candidate.fixed_bits();
+    // Each plane ends at a whole byte: half a byte lost on average.
+    const double row_bytes = bits_per_word * static_cast<double>(sampled.num_columns) / 8 +
+                             0.5 * static_cast<double>(candidate.tiers.size() - 1) +
+                             (row_shifts ? candidate.symbol_size() : 0);
+    const double all_bytes =
+        row_bytes * static_cast<double>(input.geometry.num_rows) + static_cast<double>(serialized_bytes(candidate));
+    if (plan && all_bytes >= bytes) return;
+    bytes = all_bytes;
+    plan = std::move(candidate);
+  }
+};
+
+void consider_view(const PlanInput& input, unsigned view_bytes, Best& best) {
+  const SampledSymbols widest = take_symbols(input, view_bytes);
+  if (widest.all == 0) return;
+  Best of_view;
+  for (unsigned bits = min_symbol_bits(view_bytes); bits <= widest.symbol_bits; ++bits)
+    of_view.consider(input, narrowed(widest, bits), false, {});
+  if (!of_view.plan) return;
+
+  // The symbol that serves best without shifts is the one to try them on.
+  SampledSymbols shifted = narrowed(widest, of_view.plan->symbol_bits);
+  SampledSymbols by_row = shifted;
+  shift_rows(by_row);
+  of_view.consider(input, by_row, true, {});
+  const std::uint64_t period = input.period_bytes / view_bytes;
+  if (input.period_bytes % view_bytes == 0 && period > 1) {
+    const Symbols column_shifts = shift_columns(shifted, period);
+    of_view.consider(input, shifted, false, column_shifts);
+    shift_rows(shifted);
+    of_view.consider(input, shifted, true, column_shifts);
+  }
+  if (best.plan && of_view.bytes >= best.bytes) return;
+  best = std::move(of_view);
+}
+
+}  // namespace
+
+std::unique_ptr<RowCodec> plan(const PlanInput& input) {
+  const std::uint64_t row_bytes = input.geometry.row_bytes;
+  if (row_bytes == 0 || row_bytes > kMaxRowBytes || input.sample.empty()) return nullptr;
+  Best best;
+  for (const unsigned view_bytes : {1U, 2U, 4U, 8U}) {
+    if (row_bytes % view_bytes == 0) consider_view(input, view_bytes, best);
+  }
+  if (!best.plan || best.bytes >= static_cast<double>(input.geometry.num_bytes())) return nullptr;
+  return make(*best.plan);
+}
+
+}  // namespace stillbit::escape

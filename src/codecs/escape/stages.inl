@@ -1,0 +1,200 @@
+// The stages of codec escape in plain C++, for any instruction set and any size of words. Included inside a namespace.
+// "Symbols" are always those of one row, or of the escapes of one row, in order.
+
+template <class Word>
+struct SymbolOfWord {
+  typedef std::uint8_t Type;
+};
+template <>
+struct SymbolOfWord<std::uint64_t> {
+  typedef std::uint16_t Type;
+};
+template <class Word>
+using SymbolOf = typename SymbolOfWord<Word>::Type;
+
+/// Takes each word's symbol. False when a word has a bit set that must be zero.
+template <class Word>
+inline bool split_symbols(const RowLayout& layout, const std::byte* row, SymbolOf<Word>* symbols) {
+  const WordShape shape = layout.shape;
+  const std::uint64_t num_columns = layout.num_columns;
+  Word all = 0;
+  for (std::uint64_t i = 0; i < num_columns; ++i) {
+    const Word word = load<Word>(row + i * sizeof(Word));
+    all = static_cast<Word>(all | word);
+    symbols[i] = static_cast<SymbolOf<Word>>(symbol_of(shape, word));
+  }
+  return (all & shape.forbidden) == 0;
+}
+
+template <class Symbol>
+inline void subtract_columns(const RowLayout& layout, Symbol* symbols) {
+  const auto mask = static_cast<Symbol>(layout.shape.symbol_mask);
+  for (std::uint64_t i = 0; i < layout.num_columns; ++i) {
+    const Symbol shift = load<Symbol>(layout.column_shifts + i * sizeof(Symbol));
+    symbols[i] = static_cast<Symbol>((symbols[i] - shift) & mask);
+  }
+}
+
+template <class Symbol>
+inline void subtract_shift(const RowLayout& layout, Symbol* symbols, std::uint64_t shift) {
+  const auto mask = static_cast<Symbol>(layout.shape.symbol_mask);
+  const auto by = static_cast<Symbol>(shift);
+  for (std::uint64_t i = 0; i < layout.num_columns; ++i) symbols[i] = static_cast<Symbol>((symbols[i] - by) & mask);
+}
+
+/// The rounded mean of the symbols that differ from `center` by at most `reach`, or `center` when there are none.
+template <class Symbol>
+inline std::uint64_t mean_near(const RowLayout& layout, const Symbol* symbols, std::uint64_t center,
+                               std::uint64_t reach) {
+  std::uint32_t sum = 0;
+  std::uint32_t count = 0;
+  const auto from = static_cast<std::int32_t>(center) - static_cast<std::int32_t>(reach);
+  const auto to = static_cast<std::int32_t>(center + reach);
+  for (std::uint64_t i = 0; i < layout.num_columns; ++i) {
+    const std::int32_t symbol = symbols[i];
+    const auto near = static_cast<std::uint32_t>(symbol >= from && symbol <= to);
+    sum += near * static_cast<std::uint32_t>(symbol);
+    count += near;
+  }
+  return count == 0 ? center : (sum + count / 2) / count;
+}
+
+/// Counts how many symbols, less `shift`, the first i + 1 tiers lack, for each tier i.
+template <class Symbol>
+inline void count_beyond(const RowLayout& layout, const Symbol* symbols, std::uint64_t shift,
+                         std::uint64_t* num_beyond) {
+  const auto mask = static_cast<Symbol>(layout.shape.symbol_mask);
+  const auto by = static_cast<Symbol>(shift);
+  std::uint64_t count[kMaxTiers + 1] = {};
+  for (std::uint64_t i = 0; i < layout.num_columns; ++i)
+    ++count[layout.tier_of_symbol[static_cast<Symbol>((symbols[i] - by) & mask)]];
+  std::uint64_t beyond = layout.num_columns;
+  for (unsigned i = 0; i < layout.num_tiers; ++i) num_beyond[i] = beyond -= count[i];
+}
+
+/// Appends fields of up to 57 bits to a bit stream. Writes whole words: 8 bytes behind the stream must be writable.
+struct FieldWriter {
+  std::byte* dst;
+  std::uint64_t pending = 0;
+  unsigned num_pending = 0;  ///< 0 to 7
+
+  void put(std::uint64_t field, unsigned num_bits) {
+    pending |= field << num_pending;
+    store(dst, pending);
+    const unsigned total = num_pending + num_bits;
+    dst += total / 8;
+    pending = total / 8 == 8 ? 0 : pending >> (total / 8 * 8);
+    num_pending = total % 8;
+  }
+};
+
+template <class Word>
+inline void pack_fixed(const RowLayout& layout, const std::byte* row, std::byte* dst) {
+  const WordShape shape = layout.shape;
+  const std::uint64_t num_columns = layout.num_columns;
+  const auto field_of = [&](std::uint64_t i) { return fixed_field(shape, load<Word>(row + i * sizeof(Word))); };
+  if (shape.fixed_bits == 8) {
+    for (std::uint64_t i = 0; i < num_columns; ++i) dst[i] = static_cast<std::byte>(field_of(i));
+    return;
+  }
+  if (shape.fixed_bits % 8 == 0 && shape.fixed_bits > 0) {
+    // What a store writes too much the next one writes again; behind the last there is room.
+    const std::uint64_t field_bytes = shape.fixed_bits / 8;
+    for (std::uint64_t i = 0; i < num_columns; ++i) store(dst + i * field_bytes, field_of(i));
+    return;
+  }
+  FieldWriter writer{dst};
+  for (std::uint64_t i = 0; i < num_columns; ++i) writer.put(field_of(i), shape.fixed_bits);
+}
+
+/// Codes `count` symbols in tier `tier`, and moves those that it lacks to `beyond`. Returns how many these are.
+/// Groups of codes are whole: up to kMaxTierBits bytes behind the codes must be writable.
+template <class Symbol>
+inline std::uint64_t encode_tier(const RowLayout& layout, unsigned tier, const Symbol* symbols, std::uint64_t count,
+                                 std::byte* codes, Symbol* beyond) {
+  const std::uint8_t* code_of = layout.code_of_symbol[tier];
+  const unsigned width = layout.tier_bits[tier];
+  std::uint64_t num_beyond = 0;
+  for (std::uint64_t first = 0; first < count; first += kGroupCodes) {
+    const std::uint64_t in_group = count - first < kGroupCodes ? count - first : kGroupCodes;
+    std::uint64_t bytes = 0;
+    for (std::uint64_t i = 0; i < in_group; ++i) {
+      const Symbol symbol = symbols[first + i];
+      const std::uint64_t code = code_of[symbol];
+      bytes |= code << (8 * i);
+      beyond[num_beyond] = symbol;
+      num_beyond += code == 0;
+    }
+    store(codes, static_cast<std::uint32_t>(join_group(bytes, width)));
+    codes += width;
+  }
+  return num_beyond;
+}
+
+/// Looks up `count` codes of tier `tier`: sets each symbol (0 for an escape) and the bits of `escapes`. Returns the
+/// number of escapes. Whole groups are read and written.
+template <class Symbol>
+inline std::uint64_t decode_tier(const RowLayout& layout, unsigned tier, const std::byte* codes, std::uint64_t count,
+                                 Symbol* symbols, std::uint64_t* escapes) {
+  Symbol symbol_of_code[1U << kMaxTierBits];
+  for (unsigned i = 0; i < 1U << kMaxTierBits; ++i)
+    symbol_of_code[i] = static_cast<Symbol>(layout.symbol_of_code[tier][i]);
+  const unsigned width = layout.tier_bits[tier];
+  std::uint64_t num_escapes = 0;
+  for (std::uint64_t first = 0; first < count; first += 64) {
+    std::uint64_t found = 0;
+    for (std::uint64_t i = 0; i < 64 && first + i < count; i += kGroupCodes, codes += width) {
+      const std::uint64_t bytes = spread_group(load<std::uint32_t>(codes), width);
+      found |= std::uint64_t{escapes_of(bytes)} << i;
+      for (unsigned j = 0; j < kGroupCodes; ++j) symbols[first + i + j] = symbol_of_code[bytes >> (8 * j) & 0xFF];
+    }
+    if (count - first < 64) found &= low_mask(static_cast<unsigned>(count - first));
+    *escapes++ = found;
+    num_escapes += static_cast<unsigned>(__builtin_popcountll(found));
+  }
+  return num_escapes;
+}
+
+/// Puts the symbols of the next tier to the places of the escapes among `count` symbols.
+template <class Symbol>
+inline void fill_escapes(const std::uint64_t* escapes, std::uint64_t count, const Symbol* next, Symbol* symbols) {
+  for (std::uint64_t first = 0; first < count; first += 64) {
+    for (std::uint64_t left = *escapes++; left != 0; left &= left - 1)
+      symbols[first + static_cast<unsigned>(__builtin_ctzll(left))] = *next++;
+  }
+}
+
+/// Adds the shifts to all symbols, modulo 2^symbol_bits.
+template <class Symbol>
+inline void add_shifts(const RowLayout& layout, Symbol shift, Symbol* symbols) {
+  const auto mask = static_cast<Symbol>(layout.shape.symbol_mask);
+  if (layout.column_shifts != nullptr) {
+    for (std::uint64_t i = 0; i < layout.num_columns; ++i)
+      symbols[i] = static_cast<Symbol>(symbols[i] + load<Symbol>(layout.column_shifts + i * sizeof(Symbol)));
+  }
+  for (std::uint64_t i = 0; i < layout.num_columns; ++i) symbols[i] = static_cast<Symbol>((symbols[i] + shift) & mask);
+}
+
+/// Puts the row together: fills the first tier's escapes, adds the shifts, and joins symbols and fixed fields.
+template <class Word>
+inline void join_words(const RowLayout& layout, const std::byte* fixed, SymbolOf<Word> shift, SymbolOf<Word>* symbols,
+                       const std::uint64_t* escapes, const SymbolOf<Word>* next, std::byte* dst) {
+  const WordShape shape = layout.shape;
+  const std::uint64_t num_columns = layout.num_columns;
+  fill_escapes(escapes, num_columns, next, symbols);
+  add_shifts(layout, shift, symbols);
+  const auto join = [&](std::uint64_t i, std::uint64_t field) {
+    store(dst + i * sizeof(Word), join_word<Word>(shape, field, symbols[i]));
+  };
+  if (shape.fixed_bits == 8) {
+    for (std::uint64_t i = 0; i < num_columns; ++i) join(i, static_cast<std::uint8_t>(fixed[i]));
+    return;
+  }
+  if (shape.fixed_bits == 24) {
+    for (std::uint64_t i = 0; i < num_columns; ++i) join(i, load<std::uint32_t>(fixed + 3 * i) & 0xFFFFFF);
+    return;
+  }
+  const std::uint64_t mask = low_mask(shape.fixed_bits);
+  for (std::uint64_t i = 0, bit = 0; i < num_columns; ++i, bit += shape.fixed_bits)
+    join(i, load<std::uint64_t>(fixed + bit / 8) >> (bit % 8) & mask);
+}
