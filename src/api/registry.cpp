@@ -1,7 +1,10 @@
 #include "api/registry.hpp"
 
+#include "codecs/dictionary/dictionary.hpp"
+#include "codecs/escape/escape.hpp"
 #include "codecs/ibp/ibp.hpp"
 #include "codecs/raw/raw.hpp"
+#include "codecs/sparse/sparse.hpp"
 
 #include <algorithm>
 #include <array>
@@ -13,6 +16,9 @@ namespace {
 constexpr std::array kCodecs{
     CodecEntry{Codec::kRaw, "raw", raw::plan, raw::open},
     CodecEntry{Codec::kIbp, "ibp", ibp::plan, ibp::open},
+    CodecEntry{Codec::kEscape, "escape", escape::plan, escape::open},
+    CodecEntry{Codec::kSparse, "sparse", sparse::plan, sparse::open},
+    CodecEntry{Codec::kDictionary, "dictionary", dictionary::plan, dictionary::open},
 };
 
 }  // namespace

@@ -99,7 +99,7 @@ std::uint64_t encode(const RowLayout& shared_layout, const std::byte* row, std::
     if (size >= layout.row_bytes) return store_raw();
 
     if (shifted.shift != 0) subtract_shift(layout, symbols, shifted.shift);
-    pack_fixed<Word>(layout, row, dst);
+    pack_fields<Word>(layout, row, dst);
     std::byte* out = dst + layout.fixed_bytes;
     std::uint64_t count = layout.num_columns;
     for (unsigned i = 0; i < layout.num_tiers; ++i) {
@@ -128,7 +128,8 @@ inline bool decode_row(const RowLayout& layout, const std::byte* src, std::uint6
   for (unsigned i = 0; i < layout.num_tiers; ++i) {
     const std::uint64_t plane_bytes = (count[i] * layout.tier_bits[i] + 7) / 8;
     if (plane_bytes > static_cast<std::uint64_t>(end - in)) return false;
-    count[i + 1] = decode_tier(layout, i, in, count[i], scratch.symbols[i], scratch.escapes[i]);
+    count[i + 1] = i == 0 ? begin_first_tier(layout, in, scratch.symbols[0], scratch.escapes[0])
+                          : decode_tier(layout, i, in, count[i], scratch.symbols[i], scratch.escapes[i]);
     in += plane_bytes;
     if (i == 0 && layout.row_shifts) {
       shift = load<Symbol>(in);
@@ -140,7 +141,7 @@ inline bool decode_row(const RowLayout& layout, const std::byte* src, std::uint6
   __builtin_memcpy(scratch.symbols[layout.num_tiers], in, num_written_out * sizeof(Symbol));
   for (unsigned i = layout.num_tiers; i-- > 1;)
     fill_escapes(scratch.escapes[i], count[i], scratch.symbols[i + 1], scratch.symbols[i]);
-  join_words<Word>(layout, src, shift, scratch.symbols[0], scratch.escapes[0], scratch.symbols[1], dst);
+  end_first_tier<Word>(layout, src, shift, scratch.symbols[0], scratch.escapes[0], scratch.symbols[1], dst);
   return true;
 }
 

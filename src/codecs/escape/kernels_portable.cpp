@@ -8,14 +8,9 @@ namespace stillbit::escape {
 namespace portable {
 namespace {
 
-inline std::uint64_t spread_group(std::uint64_t group, unsigned width) {
-  return spread_codes(group, width);
-}
-inline std::uint64_t join_group(std::uint64_t bytes, unsigned width) {
-  return join_codes(bytes, width);
-}
-
 #include "codecs/escape/stages.inl"
+
+#include "codecs/escape/fields.inl"
 
 #include "codecs/escape/kernels.inl"
 
@@ -38,7 +33,8 @@ extern const Kernels kKernels[4];
 const Kernels& kernels(unsigned view_bytes, [[maybe_unused]] cpu::Isa isa) noexcept {
   const int i = std::countr_zero(view_bytes) & 3;
 #if defined(__x86_64__)
-  if (isa >= cpu::Isa::kAvx2) return avx2::kKernels[i];
+  if (isa == cpu::Isa::kAvx512) return avx512::kKernels[i];
+  if (isa == cpu::Isa::kAvx2) return avx2::kKernels[i];
 #endif
   return portable::kKernels[i];
 }

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 
 // The steps of one lane: what is done to one word or to one group of codes, the same on every processor. Plain C++, for
@@ -13,32 +14,43 @@
 
 namespace stillbit::escape {
 
-/// Codes that one group has: whole bytes at every width.
-constexpr unsigned kGroupCodes = 8;
+/// Codes that lie together: see "Row" in spec.md.
+constexpr unsigned kBlockCodes = 64;
 
 /// The low `num_bits` (0 to 63) bits set.
 STILLBIT_LANE constexpr std::uint64_t low_mask(unsigned num_bits) {
   return (std::uint64_t{1} << num_bits) - 1;
 }
 
-/// Spreads a group of codes of `width` (1 to 4) bits each to one byte each. Bits of `group` above the last are ignored.
-STILLBIT_LANE std::uint64_t spread_codes(std::uint64_t group, unsigned width) {
-  const std::uint64_t halves = low_mask(4 * width);
-  const std::uint64_t quarters = low_mask(2 * width) * 0x0000000100000001U;
-  const std::uint64_t codes = low_mask(width) * 0x0001000100010001U;
-  group = (group & halves) | ((group >> (4 * width)) & halves) << 32;
-  group = (group & quarters) | ((group >> (2 * width)) & quarters) << 16;
-  return (group & codes) | ((group >> width) & codes) << 8;
+/// Codes 8 × part to 8 × part + 7 of a block, one byte each.
+STILLBIT_LANE std::uint64_t block_codes(const std::byte* block, unsigned part, unsigned width) {
+  std::uint64_t codes = 0;
+  for (unsigned bit = 0; bit + 2 <= width; bit += 2, block += 16) {
+    std::uint64_t pairs;
+    __builtin_memcpy(&pairs, block + part % 2 * 8, 8);
+    codes |= (pairs >> (part / 2 * 2) & 0x0303030303030303U) << bit;
+  }
+  if (width % 2 != 0) {
+    // Bit i of the byte goes to byte i, and there to bit 0.
+    const std::uint64_t ones = (static_cast<std::uint64_t>(block[part]) * 0x0101010101010101U & 0x8040201008040201U);
+    codes |= ((ones + 0x7F7F7F7F7F7F7F7FU) >> 7 & 0x0101010101010101U) << (width - 1);
+  }
+  return codes;
 }
 
-/// The inverse of spread_codes. Precondition: bytes are below 2^width.
-STILLBIT_LANE std::uint64_t join_codes(std::uint64_t bytes, unsigned width) {
-  bytes = (bytes & 0x00FF00FF00FF00FFU) | (bytes >> 8 & 0x00FF00FF00FF00FFU) << width;
-  bytes = (bytes & 0x0000FFFF0000FFFFU) | (bytes >> 16 & 0x0000FFFF0000FFFFU) << (2 * width);
-  return (bytes & 0xFFFFFFFFU) | bytes >> 32 << (4 * width);
+/// The inverse: puts eight codes into a block whose bytes were zeros.
+STILLBIT_LANE void put_block_codes(std::byte* block, unsigned part, unsigned width, std::uint64_t codes) {
+  for (unsigned bit = 0; bit + 2 <= width; bit += 2, block += 16) {
+    std::uint64_t pairs;
+    __builtin_memcpy(&pairs, block + part % 2 * 8, 8);
+    pairs |= (codes >> bit & 0x0303030303030303U) << (part / 2 * 2);
+    __builtin_memcpy(block + part % 2 * 8, &pairs, 8);
+  }
+  if (width % 2 != 0)
+    block[part] = static_cast<std::byte>((codes >> (width - 1) & 0x0101010101010101U) * 0x0102040810204080U >> 56);
 }
 
-/// Bit i is set where byte i of a group is 0, an escape. Precondition: bytes are below 128.
+/// Bit i is set where byte i is 0, an escape. Precondition: bytes are below 128.
 STILLBIT_LANE unsigned escapes_of(std::uint64_t bytes) {
   const std::uint64_t zeros = ~(bytes + 0x7F7F7F7F7F7F7F7FU) & 0x8080808080808080U;
   return static_cast<unsigned>((zeros >> 7) * 0x0102040810204080U >> 56);

@@ -42,6 +42,36 @@ Result<std::vector<std::uint16_t>> parse_symbols(Bytes bytes, std::size_t& offse
   return symbols;
 }
 
+FieldUnpacking field_unpacking(const WordShape& shape, unsigned view_bytes) {
+  FieldUnpacking result;
+  const unsigned word_bits = 8 * view_bytes;
+  const unsigned words_per_group = 8 / view_bytes;
+  // The sign gets to its place with the byte that it is in, unless there are bits of the rest in that byte.
+  result.has_sign = shape.sign_bits == 0 || shape.symbol_at <= word_bits - 8;
+  result.mask = shape.rest_mask << shape.dropped_bits | (result.has_sign ? shape.sign_mask : 0);
+  result.plane_bytes = std::uint64_t{words_per_group} * shape.fixed_bits;
+  for (unsigned i = 0; i < 64; ++i) {
+    const unsigned group_bit = i / 8 * words_per_group * shape.fixed_bits;
+    const unsigned field_bit = group_bit % 8 + i % 8 / view_bytes * shape.fixed_bits;
+    const unsigned byte_in_word = i % view_bytes;
+    const bool is_sign_byte =
+        shape.sign_bits != 0 && shape.symbol_at <= word_bits - 8 && byte_in_word + 1 == view_bytes;
+    const unsigned bit =
+        (is_sign_byte ? field_bit + shape.fixed_bits - 8 : field_bit + 8 * byte_in_word - shape.dropped_bits) % 64;
+    result.from_byte[i] = static_cast<std::uint8_t>(group_bit / 8 + i % 8);
+    result.from_bit[i] = static_cast<std::uint8_t>(bit);
+  }
+  result.is_whole_bytes = std::all_of(std::begin(result.from_bit), std::end(result.from_bit),
+                                      [](std::uint8_t bit) { return bit % 8 == 0; });
+  if (result.is_whole_bytes) {
+    for (unsigned i = 0; i < 64; ++i) {
+      const unsigned group_byte = result.from_byte[i] - i % 8;
+      result.from_byte[i] = static_cast<std::uint8_t>(group_byte + result.from_bit[i] / 8);
+    }
+  }
+  return result;
+}
+
 }  // namespace
 
 unsigned min_symbol_bits(unsigned view_bytes) noexcept {
@@ -152,6 +182,8 @@ RowLayoutStorage::RowLayoutStorage(const Plan& plan) {
   shape.forbidden = low_mask(plan.dropped_bits) | (plan.sign_bits == 0 ? sign : 0);
   shape.symbol_mask = low_mask(plan.symbol_bits);
 
+  layout_.unpacking = field_unpacking(shape, plan.view_bytes);
+
   layout_.row_bytes = plan.row_bytes;
   layout_.num_columns = plan.num_columns();
   layout_.fixed_bytes = ceil_div(layout_.num_columns * shape.fixed_bits, 8);
@@ -168,12 +200,19 @@ RowLayoutStorage::RowLayoutStorage(const Plan& plan) {
     for (std::size_t code = tier.symbols.size(); code > 0; --code) {
       const std::uint16_t symbol = tier.symbols[code - 1];
       layout_.symbol_of_code[i][code] = symbol;
+      layout_.low_byte_of_code[i][code] = static_cast<std::uint8_t>(symbol);
       code_of_symbol_[i][symbol] = static_cast<std::uint8_t>(code);
       tier_of_symbol_[symbol] = static_cast<std::uint8_t>(i);
     }
     layout_.code_of_symbol[i] = code_of_symbol_[i].data();
   }
   layout_.tier_of_symbol = tier_of_symbol_.data();
+  beyond_of_symbol_.assign(num_symbols, 0);
+  for (std::size_t symbol = 0; symbol < num_symbols; ++symbol) {
+    for (unsigned i = 0; i < tier_of_symbol_[symbol]; ++i)
+      beyond_of_symbol_[symbol] |= std::uint64_t{1} << (i * kCounterBits);
+  }
+  layout_.beyond_of_symbol = beyond_of_symbol_.data();
   layout_.row_shifts = plan.row_shifts;
   if (!plan.column_shifts.empty()) {
     const unsigned symbol_size = plan.symbol_size();

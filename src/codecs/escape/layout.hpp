@@ -58,6 +58,18 @@ Result<Plan> parse(Bytes bytes, std::uint64_t row_bytes);
 /// What kernels may read or write behind the last symbol of a row: they work on whole vectors.
 inline constexpr std::uint64_t kPadding = 64;
 
+/// How 64 bytes of words get their fixed fields out of the plane of them. A permutation brings byte `from_byte[i]` of
+/// the plane to byte i; a shift then takes for byte i the 8 bits from bit `from_bit[i]` on (modulo 64) of the 8 bytes
+/// that it lies in. What is under `mask` is then in its place in the word.
+struct FieldUnpacking {
+  std::uint8_t from_byte[64] = {};
+  std::uint8_t from_bit[64] = {};
+  std::uint64_t mask = 0;
+  std::uint64_t plane_bytes = 0;  ///< that the fields of 64 bytes of words take
+  bool has_sign = false;          ///< whether the sign is under the mask; if not it stands above the rest, at symbol_at
+  bool is_whole_bytes = false;    ///< bytes are taken as they are: the permutation alone does it
+};
+
 /// A plan laid out for the kernels.
 ///
 /// Plain numbers and pointers, without member functions: kernels are compiled for several instruction sets, and what is
@@ -70,16 +82,24 @@ struct RowLayout {
   std::uint64_t code_bytes = 0;
   std::uint64_t minimum_row_bytes = 0;
 
+  FieldUnpacking unpacking;
+
   unsigned num_tiers = 0;
   unsigned tier_bits[kMaxTiers] = {};
-  std::uint16_t symbol_of_code[kMaxTiers][1U << kMaxTierBits] = {};  ///< entry 0, the escape, is 0
+  std::uint16_t symbol_of_code[kMaxTiers][1U << kMaxTierBits] = {};   ///< entry 0, the escape, is 0
+  std::uint8_t low_byte_of_code[kMaxTiers][1U << kMaxTierBits] = {};  ///< the same for symbols of up to 8 bits
 
   const std::uint8_t* code_of_symbol[kMaxTiers] = {};  ///< 0 for a symbol that the tier lacks; 256 entries at least
   const std::uint8_t* tier_of_symbol = nullptr;        ///< the first tier that has it, or num_tiers
+  const std::uint64_t* beyond_of_symbol = nullptr;     ///< bit 20 × i is set if tiers 0 … i lack it: to be added up
 
   bool row_shifts = false;
   const std::byte* column_shifts = nullptr;  ///< a symbol for each column of the row and kPadding more, or null
 };
+
+/// Bits between the counters in beyond_of_symbol: no row has as many columns as would make one overflow.
+inline constexpr unsigned kCounterBits = 20;
+static_assert(kMaxRowBytes < std::uint64_t{1} << kCounterBits && kMaxTiers * kCounterBits <= 64);
 
 /// Owns what the pointers of a RowLayout point to.
 class RowLayoutStorage {
@@ -94,6 +114,7 @@ class RowLayoutStorage {
  private:
   std::array<std::vector<std::uint8_t>, kMaxTiers> code_of_symbol_;
   std::vector<std::uint8_t> tier_of_symbol_;
+  std::vector<std::uint64_t> beyond_of_symbol_;
   std::vector<std::byte> column_shifts_;
   RowLayout layout_;
 };

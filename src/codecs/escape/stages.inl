@@ -1,4 +1,6 @@
-// The stages of codec escape in plain C++, for any instruction set and any size of words. Included inside a namespace.
+// The stages of codec escape in plain C++, for any instruction set and any size of words. Included inside a namespace;
+// `pack_fields` and `join_fields` are declared here and come from another file (fields.inl, or what an instruction set
+// has in its place).
 // "Symbols" are always those of one row, or of the escapes of one row, in order.
 
 template <class Word>
@@ -11,6 +13,27 @@ struct SymbolOfWord<std::uint64_t> {
 };
 template <class Word>
 using SymbolOf = typename SymbolOfWord<Word>::Type;
+
+template <class Word>
+void pack_fields(const RowLayout& layout, const std::byte* row, std::byte* dst);
+template <class Word>
+void join_fields(const RowLayout& layout, const std::byte* fixed, const SymbolOf<Word>* symbols, std::byte* dst);
+
+/// Appends fields of up to 57 bits to a bit stream. Writes whole words: 8 bytes behind the stream must be writable.
+struct FieldWriter {
+  std::byte* dst;
+  std::uint64_t pending = 0;
+  unsigned num_pending = 0;  ///< 0 to 7
+
+  void put(std::uint64_t field, unsigned num_bits) {
+    pending |= field << num_pending;
+    store(dst, pending);
+    const unsigned total = num_pending + num_bits;
+    dst += total / 8;
+    pending = total / 8 == 8 ? 0 : pending >> (total / 8 * 8);
+    num_pending = total % 8;
+  }
+};
 
 /// Takes each word's symbol. False when a word has a bit set that must be zero.
 template <class Word>
@@ -65,74 +88,42 @@ inline void count_beyond(const RowLayout& layout, const Symbol* symbols, std::ui
                          std::uint64_t* num_beyond) {
   const auto mask = static_cast<Symbol>(layout.shape.symbol_mask);
   const auto by = static_cast<Symbol>(shift);
-  std::uint64_t count[kMaxTiers + 1] = {};
+  std::uint64_t counters = 0;
   for (std::uint64_t i = 0; i < layout.num_columns; ++i)
-    ++count[layout.tier_of_symbol[static_cast<Symbol>((symbols[i] - by) & mask)]];
-  std::uint64_t beyond = layout.num_columns;
-  for (unsigned i = 0; i < layout.num_tiers; ++i) num_beyond[i] = beyond -= count[i];
-}
-
-/// Appends fields of up to 57 bits to a bit stream. Writes whole words: 8 bytes behind the stream must be writable.
-struct FieldWriter {
-  std::byte* dst;
-  std::uint64_t pending = 0;
-  unsigned num_pending = 0;  ///< 0 to 7
-
-  void put(std::uint64_t field, unsigned num_bits) {
-    pending |= field << num_pending;
-    store(dst, pending);
-    const unsigned total = num_pending + num_bits;
-    dst += total / 8;
-    pending = total / 8 == 8 ? 0 : pending >> (total / 8 * 8);
-    num_pending = total % 8;
-  }
-};
-
-template <class Word>
-inline void pack_fixed(const RowLayout& layout, const std::byte* row, std::byte* dst) {
-  const WordShape shape = layout.shape;
-  const std::uint64_t num_columns = layout.num_columns;
-  const auto field_of = [&](std::uint64_t i) { return fixed_field(shape, load<Word>(row + i * sizeof(Word))); };
-  if (shape.fixed_bits == 8) {
-    for (std::uint64_t i = 0; i < num_columns; ++i) dst[i] = static_cast<std::byte>(field_of(i));
-    return;
-  }
-  if (shape.fixed_bits % 8 == 0 && shape.fixed_bits > 0) {
-    // What a store writes too much the next one writes again; behind the last there is room.
-    const std::uint64_t field_bytes = shape.fixed_bits / 8;
-    for (std::uint64_t i = 0; i < num_columns; ++i) store(dst + i * field_bytes, field_of(i));
-    return;
-  }
-  FieldWriter writer{dst};
-  for (std::uint64_t i = 0; i < num_columns; ++i) writer.put(field_of(i), shape.fixed_bits);
+    counters += layout.beyond_of_symbol[static_cast<Symbol>((symbols[i] - by) & mask)];
+  for (unsigned i = 0; i < kMaxTiers; ++i) num_beyond[i] = counters >> (i * kCounterBits) & low_mask(kCounterBits);
 }
 
 /// Codes `count` symbols in tier `tier`, and moves those that it lacks to `beyond`. Returns how many these are.
-/// Groups of codes are whole: up to kMaxTierBits bytes behind the codes must be writable.
+/// 8 bytes behind the codes must be writable.
 template <class Symbol>
 inline std::uint64_t encode_tier(const RowLayout& layout, unsigned tier, const Symbol* symbols, std::uint64_t count,
                                  std::byte* codes, Symbol* beyond) {
   const std::uint8_t* code_of = layout.code_of_symbol[tier];
   const unsigned width = layout.tier_bits[tier];
   std::uint64_t num_beyond = 0;
-  for (std::uint64_t first = 0; first < count; first += kGroupCodes) {
-    const std::uint64_t in_group = count - first < kGroupCodes ? count - first : kGroupCodes;
-    std::uint64_t bytes = 0;
-    for (std::uint64_t i = 0; i < in_group; ++i) {
-      const Symbol symbol = symbols[first + i];
-      const std::uint64_t code = code_of[symbol];
-      bytes |= code << (8 * i);
-      beyond[num_beyond] = symbol;
-      num_beyond += code == 0;
+  const auto take = [&](std::uint64_t i) -> std::uint64_t {
+    const std::uint64_t code = code_of[symbols[i]];
+    beyond[num_beyond] = symbols[i];
+    num_beyond += code == 0;
+    return code;
+  };
+  std::uint64_t first = 0;
+  for (; first + kBlockCodes <= count; first += kBlockCodes, codes += 8 * width) {
+    __builtin_memset(codes, 0, 8 * width);
+    for (unsigned part = 0; part < kBlockCodes / 8; ++part) {
+      std::uint64_t bytes = 0;
+      for (unsigned i = 0; i < 8; ++i) bytes |= take(first + 8 * part + i) << (8 * i);
+      put_block_codes(codes, part, width, bytes);
     }
-    store(codes, static_cast<std::uint32_t>(join_group(bytes, width)));
-    codes += width;
   }
+  FieldWriter writer{codes};
+  for (; first < count; ++first) writer.put(take(first), width);
   return num_beyond;
 }
 
 /// Looks up `count` codes of tier `tier`: sets each symbol (0 for an escape) and the bits of `escapes`. Returns the
-/// number of escapes. Whole groups are read and written.
+/// number of escapes.
 template <class Symbol>
 inline std::uint64_t decode_tier(const RowLayout& layout, unsigned tier, const std::byte* codes, std::uint64_t count,
                                  Symbol* symbols, std::uint64_t* escapes) {
@@ -141,16 +132,24 @@ inline std::uint64_t decode_tier(const RowLayout& layout, unsigned tier, const s
     symbol_of_code[i] = static_cast<Symbol>(layout.symbol_of_code[tier][i]);
   const unsigned width = layout.tier_bits[tier];
   std::uint64_t num_escapes = 0;
-  for (std::uint64_t first = 0; first < count; first += 64) {
+  std::uint64_t first = 0;
+  for (; first + kBlockCodes <= count; first += kBlockCodes, codes += 8 * width) {
     std::uint64_t found = 0;
-    for (std::uint64_t i = 0; i < 64 && first + i < count; i += kGroupCodes, codes += width) {
-      const std::uint64_t bytes = spread_group(load<std::uint32_t>(codes), width);
-      found |= std::uint64_t{escapes_of(bytes)} << i;
-      for (unsigned j = 0; j < kGroupCodes; ++j) symbols[first + i + j] = symbol_of_code[bytes >> (8 * j) & 0xFF];
+    for (unsigned part = 0; part < kBlockCodes / 8; ++part) {
+      const std::uint64_t bytes = block_codes(codes, part, width);
+      found |= std::uint64_t{escapes_of(bytes)} << (8 * part);
+      Symbol* dst = symbols + first + 8 * part;
+      for (unsigned i = 0; i < 8; ++i) dst[i] = symbol_of_code[bytes >> (8 * i) & 0xFF];
     }
-    if (count - first < 64) found &= low_mask(static_cast<unsigned>(count - first));
     *escapes++ = found;
     num_escapes += static_cast<unsigned>(__builtin_popcountll(found));
+  }
+  if (first < count) *escapes = 0;
+  for (unsigned bit = 0; first < count; ++first, bit += width) {
+    const std::uint64_t code = load<std::uint16_t>(codes + bit / 8) >> (bit % 8) & low_mask(width);
+    symbols[first] = symbol_of_code[code];
+    *escapes |= std::uint64_t{code == 0} << (first % kBlockCodes);
+    num_escapes += code == 0;
   }
   return num_escapes;
 }
@@ -175,26 +174,21 @@ inline void add_shifts(const RowLayout& layout, Symbol shift, Symbol* symbols) {
   for (std::uint64_t i = 0; i < layout.num_columns; ++i) symbols[i] = static_cast<Symbol>((symbols[i] + shift) & mask);
 }
 
-/// Puts the row together: fills the first tier's escapes, adds the shifts, and joins symbols and fixed fields.
+/// The first tier of a row, up to the number of its escapes: the later tiers are decoded then, and
+/// `end_first_tier` is called with their symbols. What it leaves in `symbols` and `escapes` is for that.
+template <class Symbol>
+inline std::uint64_t begin_first_tier(const RowLayout& layout, const std::byte* codes, Symbol* symbols,
+                                      std::uint64_t* escapes) {
+  return decode_tier(layout, 0, codes, layout.num_columns, symbols, escapes);
+}
+
+/// Puts the row together: fills the first tier's escapes from `next`, adds the shifts, and joins symbols and the fixed
+/// fields, which the stored row begins with.
 template <class Word>
-inline void join_words(const RowLayout& layout, const std::byte* fixed, SymbolOf<Word> shift, SymbolOf<Word>* symbols,
-                       const std::uint64_t* escapes, const SymbolOf<Word>* next, std::byte* dst) {
-  const WordShape shape = layout.shape;
-  const std::uint64_t num_columns = layout.num_columns;
-  fill_escapes(escapes, num_columns, next, symbols);
+inline void end_first_tier(const RowLayout& layout, const std::byte* fixed, SymbolOf<Word> shift,
+                           SymbolOf<Word>* symbols, const std::uint64_t* escapes, const SymbolOf<Word>* next,
+                           std::byte* dst) {
+  fill_escapes(escapes, layout.num_columns, next, symbols);
   add_shifts(layout, shift, symbols);
-  const auto join = [&](std::uint64_t i, std::uint64_t field) {
-    store(dst + i * sizeof(Word), join_word<Word>(shape, field, symbols[i]));
-  };
-  if (shape.fixed_bits == 8) {
-    for (std::uint64_t i = 0; i < num_columns; ++i) join(i, static_cast<std::uint8_t>(fixed[i]));
-    return;
-  }
-  if (shape.fixed_bits == 24) {
-    for (std::uint64_t i = 0; i < num_columns; ++i) join(i, load<std::uint32_t>(fixed + 3 * i) & 0xFFFFFF);
-    return;
-  }
-  const std::uint64_t mask = low_mask(shape.fixed_bits);
-  for (std::uint64_t i = 0, bit = 0; i < num_columns; ++i, bit += shape.fixed_bits)
-    join(i, load<std::uint64_t>(fixed + bit / 8) >> (bit % 8) & mask);
+  join_fields<Word>(layout, fixed, symbols, dst);
 }
