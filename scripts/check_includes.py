@@ -13,12 +13,13 @@ ALLOWED = {
     "core": set(),
     "io": {"core"},
     "cpu": {"core"},
+    "fields": {"core"},
     "cuda": {"core"},
     "format": {"core"},
     "statistics": {"core", "cpu"},
-    "codecs": {"core", "cpu", "format", "statistics"},
+    "codecs": {"core", "cpu", "fields", "format", "statistics"},
     "packings": {"core", "format", "codecs"},
-    "planner": {"core", "cpu", "statistics", "codecs"},
+    "planner": {"core", "cpu", "format", "statistics", "codecs", "packings"},
     "api": {"core", "io", "cpu", "cuda", "format", "statistics", "codecs", "packings", "planner"},
     "cli": set(),  # the command is a user of the public API like any other
 }

@@ -3,6 +3,7 @@
 #include <stillbit/tensor.hpp>
 
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <utility>
@@ -41,6 +42,13 @@ struct FileInfo {
 };
 
 [[nodiscard]] FileInfo inspect_file(const std::filesystem::path& path);
+
+/// Hands every tensor of an ordinary .npy, .safetensors or .safetensors.index.json file to `visit`, in the file's
+/// order. Nothing is copied (but for .npy files in Fortran order, which are transposed): a view lies in the mapped
+/// file, and is valid until `visit` returns. What `visit` throws ends the visits and comes out. Throws kInvalidArgument
+/// when the file is compressed: `load` opens those.
+void for_each_tensor(const std::filesystem::path& path,
+                     const std::function<void(const std::string& name, const TensorView& tensor)>& visit);
 
 struct CompressFileOptions {
   /// For each tensor. Files are packed unless asked otherwise.

@@ -23,8 +23,24 @@ enum class Packing : std::uint8_t {
   kSlotted = 1,  ///< a slot of fixed stride for each row, found by a multiplication; rows can be updated and appended
 };
 
+/// What the choice of a codec makes as small as possible.
+enum class Objective : std::uint8_t {
+  kStorage,   ///< the bytes that are stored
+  kTransfer,  ///< the bytes, in whole memory sectors, that gathering rows moves
+  kSpeed,     ///< the time to expand the tensor, by what codecs were measured to take
+};
+
+/// What a tensor would take with a codec: the planner's estimate, exact for small tensors.
+struct CodecPrice {
+  Codec codec = Codec::kRaw;
+  std::uint64_t stored_bytes = 0;
+  bool operator==(const CodecPrice&) const = default;
+};
+
 [[nodiscard]] std::string_view name(Codec codec) noexcept;
 [[nodiscard]] std::string_view name(Packing packing) noexcept;
+[[nodiscard]] std::string_view name(Objective objective) noexcept;
+[[nodiscard]] std::optional<Objective> objective_from_name(std::string_view name) noexcept;
 [[nodiscard]] std::optional<Codec> codec_from_name(std::string_view name) noexcept;
 [[nodiscard]] std::optional<Packing> packing_from_name(std::string_view name) noexcept;
 
@@ -32,9 +48,11 @@ enum class Packing : std::uint8_t {
 using Progress = std::function<void(std::uint64_t num_bytes)>;
 
 struct CompressOptions {
-  /// The codec to use; without one, whichever gives the smallest payload. A tensor that a codec does not make smaller
-  /// is stored raw whatever was asked for.
+  /// The codec to use; without one, whichever serves the objective best. A tensor that a codec does not make smaller is
+  /// stored raw whatever was asked for.
   std::optional<Codec> codec = {};
+
+  Objective objective = Objective::kStorage;
 
   Packing packing = Packing::kSlotted;
 
@@ -45,8 +63,8 @@ struct CompressOptions {
   unsigned num_threads = 0;
 
   /// Codecs are priced on a sample of at most this many bytes (one row at least), taken in runs of rows spread over the
-  /// tensor. Which bits are invariant is counted over all rows. Whatever the sample, the result is lossless; a smaller
-  /// one may compress less.
+  /// tensor; tensors of up to twice as many bytes are looked at whole. Whatever the sample, the result is lossless; a
+  /// smaller one may compress less.
   std::uint64_t max_sample_bytes = std::uint64_t{4} << 20;
 
   Progress progress = {};

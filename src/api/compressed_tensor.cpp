@@ -17,6 +17,7 @@ using format::Section;
 class BufferSink final : public SectionSink {
  public:
   BufferSink(CompressedTensor::Impl& impl) : impl_(impl) {
+    impl.map = Buffer(impl.header.map_bytes());
     impl.index = Buffer(impl.header.index_bytes);
     impl.rows = Buffer(impl.header.rows_bytes);
     impl.overflow = Buffer(impl.header.overflow_bytes);
@@ -25,7 +26,10 @@ class BufferSink final : public SectionSink {
   Result<void> write(Section section, std::uint64_t offset, Bytes bytes) override {
     // The plan is kept by the codec.
     if (section == Section::kPlan || bytes.empty()) return {};
-    Buffer& buffer = section == Section::kIndex ? impl_.index : section == Section::kRows ? impl_.rows : impl_.overflow;
+    Buffer& buffer = section == Section::kMap     ? impl_.map
+                     : section == Section::kIndex ? impl_.index
+                     : section == Section::kRows  ? impl_.rows
+                                                  : impl_.overflow;
     std::memcpy(buffer.data() + offset, bytes.data(), bytes.size());
     return {};
   }
@@ -65,13 +69,14 @@ class BulkAccess {
 }  // namespace
 
 format::Payload CompressedTensor::Impl::sections() const {
-  format::Payload payload{header, mapped, codec->plan(), index.view(), rows.view(), overflow.view()};
+  format::Payload payload{header, mapped, codec->plan(), map.view(), index.view(), rows.view(), overflow.view()};
   if (!mapped.empty()) {
     const format::PayloadLayout layout = layout_of(header);
     const auto section = [&](Section which) {
       const auto i = static_cast<std::size_t>(which);
       return mapped.subspan(layout.offset[i], layout.size[i]);
     };
+    payload.map = section(Section::kMap);
     payload.index = section(Section::kIndex);
     payload.rows = section(Section::kRows);
     payload.overflow = section(Section::kOverflow);
@@ -86,7 +91,7 @@ packing::RowReader CompressedTensor::Impl::reader() const {
       mapped.empty()
           ? Buffer::kSlack
           : static_cast<std::uint64_t>(mapped.data() + mapped.size() - payload.rows.data()) - payload.rows.size();
-  return {header, payload.index, payload.rows, payload.overflow, slack};
+  return {header, payload.map, payload.index, payload.rows, payload.overflow, slack};
 }
 
 Result<void> check_payload(Bytes payload, std::uint64_t payload_checksum, unsigned num_threads) {
@@ -95,8 +100,10 @@ Result<void> check_payload(Bytes payload, std::uint64_t payload_checksum, unsign
   return corrupt("the stored bytes do not have their checksum");
 }
 
-Result<CompressedTensor> open_mapped(Bytes payload, std::shared_ptr<const void> mapping) {
+Result<CompressedTensor> open_mapped(Bytes payload, std::shared_ptr<const void> mapping,
+                                     std::vector<CodecPrice> prices) {
   STILLBIT_TRY(auto impl, open_header(payload));
+  impl->prices = std::move(prices);
   impl->mapped = payload;
   impl->mapping = std::move(mapping);
   return CompressedTensor(std::move(impl));
@@ -107,6 +114,7 @@ CompressedTensor share_mapped(const CompressedTensor& tensor) {
   auto impl = std::make_unique<CompressedTensor::Impl>();
   impl->header = from.header;
   impl->codec = from.codec;
+  impl->prices = from.prices;
   impl->mapped = from.mapped;
   impl->mapping = from.mapping;
   return CompressedTensor(std::move(impl));
@@ -118,6 +126,7 @@ Result<CompressedTensor> open_copied(Bytes payload, unsigned num_threads) {
   impl->mapped = payload;
   const format::Payload sections = impl->sections();
   BufferSink sink(*impl);
+  STILLBIT_CHECK(sink.write(Section::kMap, 0, sections.map));
   STILLBIT_CHECK(sink.write(Section::kIndex, 0, sections.index));
   STILLBIT_CHECK(sink.write(Section::kRows, 0, sections.rows));
   STILLBIT_CHECK(sink.write(Section::kOverflow, 0, sections.overflow));
@@ -144,6 +153,7 @@ CompressedTensor compress(const TensorView& tensor, const CompressOptions& optio
   BufferSink sink(*impl);
   unwrap(encoder.write(sink));
   impl->codec = encoder.codec();
+  impl->prices = encoder.prices();
   return CompressedTensor(std::move(impl));
 }
 
@@ -193,7 +203,8 @@ double CompressedTensor::transfer_ratio() const {
   raw.index_bits = 0;
   raw.row_unit = geometry.row_bytes;
   raw.tile_bytes = geometry.row_bytes;
-  const packing::RowReader raw_reader(raw, {}, {}, {}, 0);
+  raw.num_repeats = 0;
+  const packing::RowReader raw_reader(raw, {}, {}, {}, {}, 0);
   const packing::RowReader reader = impl_->reader();
   std::uint64_t raw_sectors = 0;
   std::uint64_t sectors = 0;
@@ -206,14 +217,15 @@ double CompressedTensor::transfer_ratio() const {
     const std::uint64_t num_tiles = ((row + 1) * geometry.row_bytes - 1) / impl_->header.tile_bytes - first_tile + 1;
     const std::uint64_t step = ceil_div(num_tiles, kMaxSampled / count);
     for (std::uint64_t tile = 0; tile < num_tiles; tile += step)
-      sectors += step * reader.num_sectors(first_tile + tile);
+      sectors += step * reader.num_sectors(reader.stored(first_tile + tile));
   }
   return sectors == 0 ? static_cast<double>(raw_sectors)
                       : static_cast<double>(raw_sectors) / static_cast<double>(sectors);
 }
 
 TensorInfo CompressedTensor::info() const {
-  return {{}, dtype(), shape(), codec(), packing(), raw_bytes(), stored_bytes(), metadata_bytes(), transfer_ratio()};
+  return {{},          dtype(),        shape(),          codec(),          packing(),
+          raw_bytes(), stored_bytes(), metadata_bytes(), transfer_ratio(), impl_->prices};
 }
 
 void CompressedTensor::decompress(std::span<std::byte> out, unsigned num_threads) const {

@@ -17,7 +17,9 @@ namespace stillbit {
 struct CompressedTensor::Impl {
   format::PayloadHeader header;
   std::shared_ptr<const RowCodec> codec;
+  std::vector<CodecPrice> prices;  ///< of the codecs that were considered, where that is known
 
+  Buffer map;
   Buffer index;
   Buffer rows;
   Buffer overflow;
@@ -37,7 +39,8 @@ struct CompressedTensor::Impl {
 };
 
 /// Opens a payload that lies in a mapped file: validates the header and the plan, touches nothing else.
-Result<CompressedTensor> open_mapped(Bytes payload, std::shared_ptr<const void> mapping);
+Result<CompressedTensor> open_mapped(Bytes payload, std::shared_ptr<const void> mapping,
+                                     std::vector<CodecPrice> prices = {});
 
 /// Another tensor on the same mapped payload.
 CompressedTensor share_mapped(const CompressedTensor& tensor);

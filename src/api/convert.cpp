@@ -166,7 +166,7 @@ FileInfo compress_file(const std::filesystem::path& input, const std::filesystem
       first_equal.push_back(first);
       tensors.push_back({raw.name,
                          first == encoders.size() ? FileWriter::payload_name(raw.name) : tensors[first].payload,
-                         encoder.header()});
+                         encoder.header(), encoder.prices()});
       encoder.set_codec_aside();
       encoders.push_back(std::move(encoder));
       return {};

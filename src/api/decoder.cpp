@@ -20,11 +20,11 @@ constexpr std::uint64_t kTaskBytes = std::uint64_t{256} << 10;
 
 Fault corrupt_row(const Decoder& decoder, std::uint64_t tile) {
   const std::uint64_t row = tile * decoder.header.tile_bytes / decoder.header.geometry.row_bytes;
-  return corrupt("row " + std::to_string(row) + " is malformed");
+  return corrupt((decoder.header.num_repeats > 0 ? "stored row " : "row ") + std::to_string(row) + " is malformed");
 }
 
-/// Expands tiles tile_of(0) … tile_of(count − 1). Tiles are handed to the codec in batches; one that had to be put
-/// together in scratch memory ends its batch, since the next such one takes its place.
+/// Expands stored tiles tile_of(0) … tile_of(count − 1). Tiles are handed to the codec in batches; one that had to be
+/// put together in scratch memory ends its batch, since the next such one takes its place.
 template <class TileOf>
 Result<void> expand_tiles(const Decoder& decoder, std::uint64_t count, std::byte* dst, const TileOf& tile_of,
                           bool is_random) {
@@ -55,7 +55,8 @@ class PartExpander {
     if (begin % tile_bytes_ != 0) STILLBIT_CHECK(expand_part(begin, count, dst));
     const std::uint64_t num_tiles = count / tile_bytes_;
     const std::uint64_t first_tile = begin / tile_bytes_;
-    STILLBIT_CHECK(expand_tiles(decoder_, num_tiles, dst, [&](std::uint64_t i) { return first_tile + i; }, false));
+    STILLBIT_CHECK(expand_tiles(
+        decoder_, num_tiles, dst, [&](std::uint64_t i) { return decoder_.reader.stored(first_tile + i); }, false));
     begin += num_tiles * tile_bytes_;
     count -= num_tiles * tile_bytes_;
     dst += num_tiles * tile_bytes_;
@@ -69,7 +70,8 @@ class PartExpander {
     const std::uint64_t num_bytes = std::min(count, tile_bytes_ - within);
     if (const std::uint64_t wanted = begin / tile_bytes_; tile_.empty() || wanted != held_) {
       tile_.resize(tile_bytes_);
-      STILLBIT_CHECK(expand_tiles(decoder_, 1, tile_.data(), [&](std::uint64_t) { return wanted; }, false));
+      STILLBIT_CHECK(expand_tiles(
+          decoder_, 1, tile_.data(), [&](std::uint64_t) { return decoder_.reader.stored(wanted); }, false));
       held_ = wanted;
     }
     std::memcpy(dst, tile_.data() + within, num_bytes);
@@ -137,10 +139,12 @@ Result<void> Decoder::gather(std::span<const Index> index, std::byte* dst, unsig
       index.size(), row_bytes, num_threads, [&](std::uint64_t first, std::uint64_t count) -> Result<void> {
         const auto row_of = [&](std::uint64_t i) { return static_cast<std::uint64_t>(index[first + i]); };
         std::byte* const out = dst + first * row_bytes;
-        if (header.tile_bytes == row_bytes) return expand_tiles(*this, count, out, row_of, true);
+        if (header.tile_bytes == row_bytes)
+          return expand_tiles(*this, count, out, [&](std::uint64_t i) { return reader.stored(row_of(i)); }, true);
         PartExpander expander(*this);
         for (std::uint64_t i = 0; i < count; ++i) {
-          if (i + kPrefetchRows < count) reader.prefetch(row_of(i + kPrefetchRows) * row_bytes / header.tile_bytes);
+          if (i + kPrefetchRows < count)
+            reader.prefetch(reader.stored(row_of(i + kPrefetchRows) * row_bytes / header.tile_bytes));
           STILLBIT_CHECK(expander.expand(row_of(i) * row_bytes, row_bytes, out + i * row_bytes));
         }
         return {};

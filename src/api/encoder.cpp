@@ -8,12 +8,12 @@
 #include "cpu/parallel.hpp"
 #include "io/mapped_file.hpp"
 #include "packings/slot.hpp"
-#include "planner/choose.hpp"
 
 #include <algorithm>
-#include <atomic>
-#include <bit>
-#include <optional>
+#include <limits>
+#include <mutex>
+#include <tuple>
+#include <utility>
 
 namespace stillbit {
 namespace {
@@ -21,27 +21,30 @@ namespace {
 using format::kIndexBlockTiles;
 using format::Section;
 
-/// Raw bytes of a chunk: enough to outweigh handing it out, few enough to stay in the caches between two steps.
-constexpr std::uint64_t kChunkBytes = std::uint64_t{512} << 10;
+/// Raw bytes of a chunk, as many as a piece of the checksum has: enough to outweigh handing it out, few enough to stay
+/// in the caches between two steps.
+constexpr std::uint64_t kChunkBytes = kChecksumPieceBytes;
 
 /// Encoded rows are handed to the sink in pieces of about this size.
 constexpr std::uint64_t kFlushBytes = std::uint64_t{64} << 10;
 
-/// Raw bytes that the first pass takes the checksum of, and then counts while they are in the cache.
-constexpr std::uint64_t kScanBytes = kChecksumPieceBytes / 4;
-
 /// Longer rows are counted word by word, not column by column: the counts take 64 bytes for each byte of a row.
 constexpr std::uint64_t kMaxCountedRowBytes = 65536;
 
-/// Rows shorter than this are encoded in tiles of about this size, where they are packed. At 512 bytes the half byte
-/// that ends a tile on average and its bits in the index cost less than 0.5 %.
-constexpr std::uint64_t kShortTileBytes = 512;
+/// Rows shorter than this are encoded in tiles of about this size, where they are packed. At 1024 bytes what ends a
+/// tile (half a byte for each of its planes, and its bits in the index) costs less than 0.5 %. Where rows differ in
+/// scale smaller tiles may still be better.
+constexpr std::uint64_t kShortTileBytes = 1024;
+constexpr std::uint64_t kSmallTileBytes = 512;
 
 /// Rows too long to be counted column by column are encoded in tiles of this size, where they are packed.
 constexpr std::uint64_t kLongTileBytes = 4096;
 
 /// Codecs do not look at rows longer than this.
 constexpr std::uint64_t kMaxSampledRowBytes = std::uint64_t{16} << 20;
+
+/// From this share of repeats in a sample on all rows are searched for them.
+constexpr double kWorthwhileRepeats = 1.0 / 32;
 
 Fault source_changed() {
   return {ErrorCode::kIo, "the tensor changed while it was compressed"};
@@ -53,11 +56,25 @@ std::uint64_t counted_bytes(const RowGeometry& geometry, unsigned element_bytes)
   return geometry.row_bytes % 8 == 0 ? 8 : element_bytes;
 }
 
-std::uint64_t choose_tile_bytes(const RowGeometry& geometry, Packing packing) {
+/// Whole short rows of `wanted_bytes` together, or parts of long ones; rows where they have slots.
+std::uint64_t choose_tile_bytes(const RowGeometry& geometry, Packing packing, std::uint64_t wanted_bytes) {
   if (packing == Packing::kSlotted) return geometry.row_bytes;
   if (geometry.row_bytes > kMaxCountedRowBytes) return kLongTileBytes;
-  const std::uint64_t num_rows = std::min(ceil_div(kShortTileBytes, geometry.row_bytes), geometry.num_rows);
+  const std::uint64_t num_rows = std::min(ceil_div(wanted_bytes, geometry.row_bytes), geometry.num_rows);
   return num_rows * geometry.row_bytes;
+}
+
+/// The last tile, filled up where the tensor ends within it: a tile of rows with rows, a part of a row with elements.
+std::vector<std::byte> filled_last_tile(Bytes data, const format::PayloadHeader& header) {
+  const std::uint64_t tile_bytes = header.tile_bytes;
+  const std::uint64_t missing = header.tiles().num_bytes() - data.size();
+  if (missing == 0) return {};
+  const Bytes last = data.last(tile_bytes - missing);
+  std::vector<std::byte> tile(last.begin(), last.end());
+  const bool has_rows = tile_bytes > header.geometry.row_bytes;
+  const Bytes filling = data.last(has_rows ? header.geometry.row_bytes : num_bytes(header.dtype));
+  while (tile.size() < tile_bytes) tile.insert(tile.end(), filling.begin(), filling.end());
+  return tile;
 }
 
 }  // namespace
@@ -73,21 +90,16 @@ void Encoder::done(std::uint64_t offset, std::uint64_t num_bytes) const {
 Result<Encoder> Encoder::prepare(const Source& source, const CompressOptions& options) {
   Encoder encoder(source, options);
   STILLBIT_CHECK(encoder.describe());
-  encoder.store_raw();
-  const RowGeometry& geometry = encoder.header_.geometry;
-  if (options.codec == Codec::kRaw || geometry.num_bytes() == 0) {
-    STILLBIT_CHECK(encoder.scan(nullptr));
-    return encoder;
-  }
-  BitStatistics statistics(counted_bytes(geometry, num_bytes(source.dtype)));
-  STILLBIT_CHECK(encoder.scan(&statistics));
-
-  const format::PayloadHeader raw_header = encoder.header_;
-  STILLBIT_TRY(const bool is_planned, encoder.plan(statistics));
-  if (is_planned) STILLBIT_CHECK(encoder.measure());
-  if (!is_planned || layout_of(encoder.header_).payload_bytes >= layout_of(raw_header).payload_bytes) {
-    encoder.header_ = raw_header;
-    encoder.store_raw();
+  const format::PayloadHeader described = encoder.header_;
+  encoder.store_raw(described);
+  if (options.codec != Codec::kRaw && described.geometry.num_bytes() > 0) STILLBIT_CHECK(encoder.plan());
+  STILLBIT_CHECK(encoder.measure());
+  const std::uint64_t data_checksum = encoder.header_.data_checksum;
+  if (layout_of(encoder.header_).payload_bytes > layout_of(planner::price_raw(described).header).payload_bytes) {
+    // The sample promised too much.
+    encoder.repeats_ = {};
+    encoder.store_raw(described);
+    encoder.header_.data_checksum = data_checksum;
   }
   return encoder;
 }
@@ -106,161 +118,252 @@ Result<void> Encoder::describe() {
     return invalid("shape " + to_string(header_.shape) + " takes " + std::to_string(header_.geometry.num_bytes()) +
                    " bytes, the data has " + std::to_string(source_.data.size()));
   }
+  header_.tile_bytes = header_.geometry.row_bytes;
   return {};
 }
 
-Result<bool> Encoder::plan(const BitStatistics& statistics) {
-  std::vector<PlanCodec> candidates;
+void Encoder::store_raw(const format::PayloadHeader& header) {
+  header_ = planner::price_raw(header).header;
+  codec_ = raw::make(header.geometry.row_bytes);
+}
+
+Encoder::Arrangement Encoder::arrange_tiles(std::uint64_t wanted_bytes) const {
+  Arrangement result;
+  result.header = header_;
+  result.header.tile_bytes = choose_tile_bytes(header_.geometry, options_.packing, wanted_bytes);
+  const std::uint64_t tile_bytes = result.header.tile_bytes;
+  result.last_tile = filled_last_tile(source_.data, result.header);
+  const Bytes whole_tiles = source_.data.first(source_.data.size() / tile_bytes * tile_bytes);
+  result.sample = planner::take_sample(whole_tiles, tile_bytes, options_.max_sample_bytes, result.copied);
+  if (!result.last_tile.empty() && result.copied.empty()) {
+    result.copied.assign(result.sample.begin(), result.sample.end());
+    result.copied.insert(result.copied.end(), result.last_tile.begin(), result.last_tile.end());
+    result.sample = result.copied;
+  }
+  return result;
+}
+
+std::optional<Encoder::Arrangement> Encoder::arrange_repeats() const {
+  const std::uint64_t row_bytes = header_.geometry.row_bytes;
+  if (options_.packing != Packing::kPacked || row_bytes > kMaxCountedRowBytes) return std::nullopt;
+  std::vector<std::byte> copied;
+  const Bytes sample = planner::take_sample(source_.data, row_bytes, options_.max_sample_bytes, copied);
+  if (planner::share_of_repeats(sample, row_bytes) < kWorthwhileRepeats) return std::nullopt;
+  Arrangement result;
+  result.header = header_;
+  result.repeats = planner::find_repeats(source_.data, row_bytes, num_threads_);
+  result.header.num_repeats = header_.geometry.num_rows - result.repeats.stored_rows.size();
+  result.sample = planner::take_sample(source_.data, row_bytes, result.repeats.stored_rows, options_.max_sample_bytes,
+                                       result.copied);
+  return result;
+}
+
+void Encoder::consider(Arrangement& arrangement, std::span<const planner::Candidate> candidates,
+                       const BitStatistics* counted) const {
+  const RowGeometry tiles = arrangement.header.stored_tiles();
+  if (tiles.row_bytes > kMaxSampledRowBytes) return;
+  const std::uint64_t row_bytes = header_.geometry.row_bytes;
+  const unsigned element_bytes = num_bytes(header_.dtype);
+  std::optional<BitStatistics> sampled;
+  if (counted == nullptr) {
+    counted = &sampled.emplace(counted_bytes(header_.geometry, element_bytes));
+    sampled->add(arrangement.sample);
+  }
+  const std::uint64_t period_bytes = tiles.row_bytes % row_bytes == 0 ? row_bytes : element_bytes;
+  const PlanInput input{tiles, element_bytes, period_bytes, *counted, arrangement.sample, arrangement.is_whole()};
+  auto options = planner::plan_all(input, arrangement.header, candidates);
+  std::move(options.begin(), options.end(), std::back_inserter(arrangement.options));
+}
+
+Result<void> Encoder::plan() {
+  std::vector<planner::Candidate> candidates;
   for (const CodecEntry& entry : all_codecs()) {
     const bool is_wanted = !options_.codec || *options_.codec == entry.codec;
-    if (is_wanted && entry.codec != Codec::kRaw) candidates.push_back(entry.plan);
+    if (is_wanted && entry.codec != Codec::kRaw) candidates.push_back({entry.plan, entry.decode_cost});
   }
   if (candidates.empty()) return invalid("the codec asked for is unknown");
 
-  header_.tile_bytes = choose_tile_bytes(header_.geometry, options_.packing);
-  fill_last_tile();
-  const RowGeometry tiles = header_.tiles();
-  if (tiles.row_bytes > kMaxSampledRowBytes) return false;
-  const Bytes whole_tiles = source_.data.first(source_.data.size() / tiles.row_bytes * tiles.row_bytes);
-  std::vector<std::byte> copied;
-  const Bytes sample = planner::take_sample(whole_tiles, tiles.row_bytes, options_.max_sample_bytes, copied);
-  const unsigned element_bytes = num_bytes(header_.dtype);
-  const std::uint64_t row_bytes = header_.geometry.row_bytes;
-  const std::uint64_t period_bytes = tiles.row_bytes % row_bytes == 0 ? row_bytes : element_bytes;
-  codec_ = planner::choose(
-      {tiles, element_bytes, period_bytes, statistics, sample, sample.size() == source_.data.size()}, candidates);
-  if (!codec_) return false;
-
-  header_.codec = codec_->codec();
-  header_.plan_bytes = codec_->plan().size();
-  if (options_.packing == Packing::kPacked) return true;
-  auto sizes = planner::sampled_sizes(*codec_, sample, tiles.row_bytes);
-  header_.row_unit = packing::choose_stride(sizes, tiles.row_bytes);
-  return header_.row_unit < tiles.row_bytes;
-}
-
-Result<void> Encoder::scan(BitStatistics* statistics) {
-  const Bytes data = source_.data;
-  Checksum checksum;
-  std::vector<std::optional<BitStatistics>> counts(num_threads_);
-  STILLBIT_CHECK(cpu::parallel_for(ceil_div(data.size(), kChecksumPieceBytes), num_threads_,
-                                   [&](std::uint64_t piece, unsigned worker) -> Result<void> {
-                                     if (statistics != nullptr && !counts[worker])
-                                       counts[worker].emplace(statistics->row_bytes());
-                                     const std::uint64_t begin = piece * kChecksumPieceBytes;
-                                     const std::uint64_t end =
-                                         std::min<std::uint64_t>(begin + kChecksumPieceBytes, data.size());
-                                     Digest digest;
-                                     for (std::uint64_t offset = begin; offset < end; offset += kScanBytes) {
-                                       const std::uint64_t next = std::min(offset + kScanBytes, end);
-                                       digest.update(data.subspan(offset, next - offset));
-                                       if (statistics == nullptr) continue;
-                                       // Rows do not end where pieces do: those that start in a part are counted with
-                                       // it, in whole laps.
-                                       const std::uint64_t lap = statistics->lap_bytes();
-                                       const std::uint64_t first = ceil_div(offset, lap) * lap;
-                                       const std::uint64_t last =
-                                           std::min<std::uint64_t>(ceil_div(next, lap) * lap, data.size());
-                                       if (first < last) counts[worker]->add(data.subspan(first, last - first));
-                                     }
-                                     checksum.add(piece, digest.value());
-                                     done(begin, end - begin);
-                                     return {};
-                                   }));
-  for (const auto& count : counts) {
-    if (count) statistics->merge(*count);
+  std::vector<Arrangement> arrangements;
+  arrangements.push_back(arrange_tiles(kShortTileBytes));
+  if (auto repeats = arrange_repeats()) arrangements.push_back(std::move(*repeats));
+  for (Arrangement& arrangement : arrangements) consider(arrangement, candidates, nullptr);
+  if (const auto found = cheapest_of(arrangements); found.second == arrangements.data()) {
+    Arrangement smaller = arrange_tiles(kSmallTileBytes);
+    const CodecEntry* entry = find_codec(found.first->codec->codec());
+    if (smaller.header.tile_bytes != arrangements[0].header.tile_bytes) {
+      consider(smaller, std::vector{planner::Candidate{entry->plan, entry->decode_cost}}, nullptr);
+      arrangements.push_back(std::move(smaller));
+    }
   }
-  header_.data_checksum = checksum.value();
+
+  // Which bits never deviate only all rows can say: where the codec that asks for it seems best, they are counted.
+  auto [best, in] = cheapest_of(arrangements);
+  if (best != nullptr && best->codec->codec() == Codec::kIbp && !in->is_whole()) {
+    STILLBIT_TRY(const BitStatistics statistics, count());
+    std::erase_if(in->options, [](const planner::Option& option) { return option.codec->codec() == Codec::kIbp; });
+    const CodecEntry* ibp = find_codec(Codec::kIbp);
+    consider(*in, std::vector{planner::Candidate{ibp->plan, ibp->decode_cost}}, &statistics);
+    std::tie(best, in) = cheapest_of(arrangements);
+  }
+  note_prices(arrangements);
+  adopt(best, in, arrangements);
   return {};
 }
 
-void Encoder::store_raw() {
-  const RowGeometry& geometry = header_.geometry;
-  codec_ = raw::make(geometry.row_bytes);
-  header_.codec = Codec::kRaw;
-  header_.tile_bytes = geometry.row_bytes;
-  header_.row_unit = geometry.row_bytes;
-  header_.rows_bytes = geometry.num_bytes();
+std::pair<planner::Option*, Encoder::Arrangement*> Encoder::cheapest_of(std::vector<Arrangement>& arrangements) const {
+  std::pair<planner::Option*, Arrangement*> best{nullptr, nullptr};
+  for (Arrangement& arrangement : arrangements) {
+    planner::Option* option = planner::cheapest(arrangement.options, options_.objective);
+    const auto cost_of = [&](const planner::Option& of) {
+      return planner::cost(of.priced, of.decode_cost, options_.objective);
+    };
+    if (option != nullptr && (best.first == nullptr || cost_of(*option) < cost_of(*best.first)))
+      best = {option, &arrangement};
+  }
+  return best;
 }
 
-Result<void> Encoder::for_each_chunk(
-    const std::function<Result<void>(std::uint64_t, std::uint64_t, std::uint64_t)>& body) const {
-  const RowGeometry tiles = header_.tiles();
-  return cpu::parallel_for(ceil_div(tiles.num_rows, tiles_per_chunk_), num_threads_,
-                           [&](std::uint64_t chunk, unsigned) -> Result<void> {
-                             const std::uint64_t first = chunk * tiles_per_chunk_;
-                             const std::uint64_t end = std::min(first + tiles_per_chunk_, tiles.num_rows);
-                             STILLBIT_CHECK(body(chunk, first, end));
-                             const std::uint64_t begin = first * tiles.row_bytes;
-                             done(begin, std::min<std::uint64_t>(end * tiles.row_bytes, source_.data.size()) - begin);
-                             return {};
-                           });
+void Encoder::note_prices(const std::vector<Arrangement>& arrangements) {
+  const auto note = [&](Codec codec, std::uint64_t stored_bytes) {
+    const auto known = std::find_if(prices_.begin(), prices_.end(), [&](const auto& p) { return p.codec == codec; });
+    if (known == prices_.end()) {
+      prices_.push_back({codec, stored_bytes});
+    } else {
+      known->stored_bytes = std::min(known->stored_bytes, stored_bytes);
+    }
+  };
+  for (const Arrangement& arrangement : arrangements) {
+    note(Codec::kRaw, planner::price_raw(arrangement.header).stored_bytes());
+    for (const planner::Option& option : arrangement.options) note(option.codec->codec(), option.priced.stored_bytes());
+  }
 }
 
-void Encoder::fill_last_tile() {
-  const RowGeometry tiles = header_.tiles();
+void Encoder::adopt(planner::Option* best, Arrangement* in, std::vector<Arrangement>& arrangements) {
+  // Rows as they are, perhaps but for repeats, are the alternative: to a codec that was asked for only where it does
+  // not make the tensor smaller.
+  const Objective objective = options_.codec ? Objective::kStorage : options_.objective;
+  const double raw_cost = find_codec(Codec::kRaw)->decode_cost;
+  Arrangement* raw_in = nullptr;
+  double lowest =
+      best == nullptr ? std::numeric_limits<double>::max() : planner::cost(best->priced, best->decode_cost, objective);
+  for (Arrangement& arrangement : arrangements) {
+    const double cost = planner::cost(planner::price_raw(arrangement.header), raw_cost, objective);
+    if (cost > lowest || (cost == lowest && best == nullptr)) continue;
+    lowest = cost;
+    raw_in = &arrangement;
+  }
+  Arrangement& chosen = raw_in != nullptr ? *raw_in : *in;
+  repeats_ = std::move(chosen.repeats);
+  if (raw_in != nullptr) return store_raw(chosen.header);
+  header_ = best->priced.header;
+  codec_ = std::move(best->codec);
+  last_tile_ = std::move(chosen.last_tile);
+}
+
+Result<BitStatistics> Encoder::count() const {
   const Bytes data = source_.data;
-  const std::uint64_t missing = tiles.num_bytes() - data.size();
-  if (missing == 0) return;
-  const Bytes last = data.last(tiles.row_bytes - missing);
-  last_tile_.assign(last.begin(), last.end());
-  // A tile of rows is filled up with rows, a part of a row with elements.
-  const bool has_rows = tiles.row_bytes > header_.geometry.row_bytes;
-  const Bytes filling = data.last(has_rows ? header_.geometry.row_bytes : num_bytes(header_.dtype));
-  while (last_tile_.size() < tiles.row_bytes) last_tile_.insert(last_tile_.end(), filling.begin(), filling.end());
+  BitStatistics statistics(counted_bytes(header_.geometry, num_bytes(source_.dtype)));
+  std::vector<std::optional<BitStatistics>> counts(num_threads_);
+  // Rows do not end where chunks do: those that start in one are counted with it, in whole laps.
+  const std::uint64_t lap = statistics.lap_bytes();
+  STILLBIT_CHECK(cpu::parallel_for(
+      ceil_div(data.size(), kChunkBytes), num_threads_, [&](std::uint64_t chunk, unsigned worker) -> Result<void> {
+        if (!counts[worker]) counts[worker].emplace(statistics.row_bytes());
+        const std::uint64_t begin = chunk * kChunkBytes;
+        const std::uint64_t end = std::min<std::uint64_t>(begin + kChunkBytes, data.size());
+        const std::uint64_t first = ceil_div(begin, lap) * lap;
+        const std::uint64_t last = std::min<std::uint64_t>(ceil_div(end, lap) * lap, data.size());
+        if (first < last) counts[worker]->add(data.subspan(first, last - first));
+        done(begin, end - begin);
+        return {};
+      }));
+  for (const auto& count : counts) {
+    if (count) statistics.merge(*count);
+  }
+  return statistics;
+}
+
+std::uint64_t Encoder::tile_offset(std::uint64_t i) const noexcept {
+  if (i == header_.stored_tiles().num_rows) return source_.data.size();
+  if (repeats_.stored_rows.empty()) return i * header_.tile_bytes;
+  return repeats_.stored_rows[i] * header_.tile_bytes;
 }
 
 const std::byte* Encoder::tile(std::uint64_t i) const noexcept {
-  const std::uint64_t tile_bytes = header_.tile_bytes;
-  return (i + 1) * tile_bytes > source_.data.size() ? last_tile_.data() : source_.data.data() + i * tile_bytes;
+  const std::uint64_t offset = tile_offset(i);
+  return offset + header_.tile_bytes > source_.data.size() ? last_tile_.data() : source_.data.data() + offset;
+}
+
+std::uint64_t Encoder::num_chunks() const noexcept {
+  return ceil_div(header_.stored_tiles().num_bytes(), kChunkBytes);
+}
+
+Encoder::TileRange Encoder::chunk_range(std::uint64_t chunk) const noexcept {
+  const std::uint64_t num_tiles = header_.stored_tiles().num_rows;
+  // Tiles of a packed payload are indexed in blocks, which one thread writes.
+  const std::uint64_t unit = header_.packing == Packing::kPacked ? kIndexBlockTiles : 1;
+  const auto first_of = [&](std::uint64_t i) {
+    return std::min(num_tiles, ceil_div(i * kChunkBytes, unit * header_.tile_bytes) * unit);
+  };
+  return {first_of(chunk), first_of(chunk + 1)};
 }
 
 Result<void> Encoder::measure() {
-  const RowGeometry geometry = header_.tiles();
-  const bool is_packed = header_.packing == Packing::kPacked;
-  const std::uint64_t minimum = codec_->minimum_row_bytes();
-  tiles_per_chunk_ = align_up(std::max<std::uint64_t>(1, kChunkBytes / geometry.row_bytes), kIndexBlockTiles);
-  chunks_.assign(ceil_div(geometry.num_rows, tiles_per_chunk_) + 1, {});
-  std::atomic<std::uint64_t> largest_delta{0};
-
-  STILLBIT_CHECK(for_each_chunk([&](std::uint64_t chunk, std::uint64_t first, std::uint64_t end) -> Result<void> {
-    Chunk total;
-    std::uint64_t largest = 0;
-    for (std::uint64_t block = first; block < end; block += kIndexBlockTiles) {
-      std::uint32_t sizes[kIndexBlockTiles];
-      const std::uint64_t count = std::min(kIndexBlockTiles, end - block);
-      // The last tile may lie elsewhere.
-      codec_->measure(tile(block), count - 1, sizes);
-      codec_->measure(tile(block + count - 1), 1, sizes + count - 1);
-      std::uint64_t delta = 0;
-      for (std::uint64_t i = 0; i < count; ++i) {
-        largest = std::max(largest, delta);
-        delta += sizes[i] - minimum;
-        if (!is_packed) total.overflow_offset += packing::tail_bytes_for(sizes[i], header_.row_unit);
-      }
-      total.rows_offset += delta + count * minimum;
-    }
-    chunks_[chunk + 1] = total;
-    for (auto seen = largest_delta.load(); seen < largest && !largest_delta.compare_exchange_weak(seen, largest);) {
-    }
-    return {};
-  }));
+  const Bytes data = source_.data;
+  const bool has_sizes = header_.codec != Codec::kRaw || header_.num_repeats > 0;
+  if (has_sizes) chunks_.assign(num_chunks() + 1, {});
+  const std::uint64_t num_pieces = ceil_div(data.size(), kChecksumPieceBytes);
+  Checksum checksum;
+  packing::PackedSizes all;
+  std::mutex mutex;
+  STILLBIT_CHECK(cpu::parallel_for(
+      std::max(num_pieces, has_sizes ? num_chunks() : 0), num_threads_, [&](std::uint64_t i, unsigned) -> Result<void> {
+        if (has_sizes && i < num_chunks()) {
+          const packing::PackedSizes sizes = measure_chunk(i);
+          const std::lock_guard lock(mutex);
+          all.num_bytes += sizes.num_bytes;
+          all.largest_delta = std::max(all.largest_delta, sizes.largest_delta);
+        }
+        if (i >= num_pieces) return {};
+        const std::uint64_t begin = i * kChecksumPieceBytes;
+        const std::uint64_t count = std::min<std::uint64_t>(kChecksumPieceBytes, data.size() - begin);
+        checksum.add(i, digest(data.subspan(begin, count)));
+        done(begin, count);
+        return {};
+      }));
+  header_.data_checksum = checksum.value();
+  if (!has_sizes) return {};
   for (std::size_t i = 1; i < chunks_.size(); ++i) {
     chunks_[i].rows_offset += chunks_[i - 1].rows_offset;
     chunks_[i].overflow_offset += chunks_[i - 1].overflow_offset;
   }
-
-  if (is_packed) {
-    header_.row_unit = minimum;
-    header_.rows_bytes = chunks_.back().rows_offset;
-    const bool all_equal = header_.rows_bytes == geometry.num_rows * minimum;
-    header_.index_bits = all_equal ? 0 : static_cast<std::uint8_t>(std::bit_width(largest_delta.load() | 1));
-    header_.index_bytes = format::index_bytes_for(geometry.num_rows, header_.index_bits);
+  if (header_.packing == Packing::kPacked) {
+    all.describe(header_, codec_->minimum_row_bytes());
   } else {
-    header_.rows_bytes = geometry.num_rows * header_.row_unit;
     header_.overflow_bytes = chunks_.back().overflow_offset;
   }
   return {};
+}
+
+packing::PackedSizes Encoder::measure_chunk(std::uint64_t chunk) {
+  packing::PackedSizes packed;
+  Chunk& total = chunks_[chunk + 1];
+  const TileRange range = chunk_range(chunk);
+  const bool is_packed = header_.packing == Packing::kPacked;
+  const bool are_apart = !repeats_.stored_rows.empty();
+  for (std::uint64_t first = range.first; first < range.end; first += kIndexBlockTiles) {
+    std::uint32_t sizes[kIndexBlockTiles];
+    const std::uint64_t count = std::min(kIndexBlockTiles, range.end - first);
+    // The last tile may lie elsewhere, and where repeats are left out any tile.
+    const std::uint64_t together = are_apart ? 0 : count - 1;
+    codec_->measure(tile(first), together, sizes);
+    for (std::uint64_t i = together; i < count; ++i) codec_->measure(tile(first + i), 1, sizes + i);
+    if (is_packed) packed.add_block(std::span(sizes).first(count), codec_->minimum_row_bytes());
+    for (std::uint64_t i = 0; i < count && !is_packed; ++i)
+      total.overflow_offset += packing::tail_bytes_for(sizes[i], header_.row_unit);
+  }
+  total.rows_offset = packed.num_bytes;
+  return packed;
 }
 
 void Encoder::set_codec_aside() {
@@ -270,31 +373,42 @@ void Encoder::set_codec_aside() {
 }
 
 Result<void> Encoder::write(SectionSink& sink) {
-  if (header_.codec == Codec::kRaw) return write_raw(sink);
   if (!codec_) {
     STILLBIT_TRY(codec_, open_codec(header_.codec, plan_, header_.tile_bytes));
   }
   STILLBIT_CHECK(sink.write(Section::kPlan, 0, codec_->plan()));
-  return for_each_chunk([&](std::uint64_t chunk, std::uint64_t first, std::uint64_t end) {
-    return header_.packing == Packing::kPacked ? write_packed(sink, chunk, first, end)
-                                               : write_slotted(sink, chunk, first, end);
+  STILLBIT_CHECK(write_map(sink));
+  return cpu::parallel_for(num_chunks(), num_threads_, [&](std::uint64_t chunk, unsigned) -> Result<void> {
+    const TileRange range = chunk_range(chunk);
+    if (range.first == range.end) return {};
+    const bool is_raw = header_.codec == Codec::kRaw && header_.num_repeats == 0;
+    STILLBIT_CHECK(is_raw                                ? write_raw(sink, range)
+                   : header_.packing == Packing::kPacked ? write_packed(sink, chunk)
+                                                         : write_slotted(sink, chunk));
+    const std::uint64_t begin = tile_offset(range.first);
+    done(begin, tile_offset(range.end) - begin);
+    return {};
   });
 }
 
-Result<void> Encoder::write_raw(SectionSink& sink) const {
-  const std::uint64_t size = source_.data.size();
-  return cpu::parallel_for(ceil_div(size, kChunkBytes), num_threads_,
-                           [&](std::uint64_t task, unsigned) -> Result<void> {
-                             const std::uint64_t offset = task * kChunkBytes;
-                             const std::uint64_t count = std::min(kChunkBytes, size - offset);
-                             STILLBIT_CHECK(sink.write(Section::kRows, offset, source_.data.subspan(offset, count)));
-                             done(offset, count);
-                             return {};
-                           });
+Result<void> Encoder::write_map(SectionSink& sink) const {
+  const unsigned map_bits = header_.map_bits();
+  if (map_bits == 0) return {};
+  std::vector<std::byte> map(header_.map_bytes());
+  for (std::size_t row = 0; row < repeats_.map.size(); ++row)
+    store_bits(map.data(), row * map_bits, map_bits, repeats_.map[row]);
+  return sink.write(Section::kMap, 0, map);
 }
 
-Result<void> Encoder::write_packed(SectionSink& sink, std::uint64_t chunk, std::uint64_t first,
-                                   std::uint64_t end) const {
+Result<void> Encoder::write_raw(SectionSink& sink, TileRange range) const {
+  const std::uint64_t begin = range.first * header_.tile_bytes;
+  return sink.write(Section::kRows, begin, source_.data.subspan(begin, range.end * header_.tile_bytes - begin));
+}
+
+Result<void> Encoder::write_packed(SectionSink& sink, std::uint64_t chunk) const {
+  const TileRange range = chunk_range(chunk);
+  const std::uint64_t first = range.first;
+  const std::uint64_t end = range.end;
   const std::uint64_t tile_bytes = header_.tiles().row_bytes;
   const std::uint64_t entry_bytes = format::index_entry_bytes(header_.index_bits);
   std::vector<std::byte> index;
@@ -329,8 +443,10 @@ Result<void> Encoder::write_packed(SectionSink& sink, std::uint64_t chunk, std::
   return sink.write(Section::kIndex, first / kIndexBlockTiles * entry_bytes, index);
 }
 
-Result<void> Encoder::write_slotted(SectionSink& sink, std::uint64_t chunk, std::uint64_t first,
-                                    std::uint64_t end) const {
+Result<void> Encoder::write_slotted(SectionSink& sink, std::uint64_t chunk) const {
+  const TileRange range = chunk_range(chunk);
+  const std::uint64_t first = range.first;
+  const std::uint64_t end = range.end;
   const std::uint64_t row_bytes = header_.geometry.row_bytes;
   const std::uint64_t stride = header_.row_unit;
   const std::uint64_t rows_per_flush = std::max<std::uint64_t>(1, kFlushBytes / stride);

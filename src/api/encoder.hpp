@@ -2,10 +2,16 @@
 
 #include "codecs/codec.hpp"
 #include "format/payload.hpp"
+#include "packings/packed.hpp"
+#include "planner/choose.hpp"
+#include "planner/repeats.hpp"
 
 #include <stillbit/options.hpp>
 
 #include <memory>
+#include <optional>
+#include <span>
+#include <utility>
 #include <vector>
 
 namespace stillbit {
@@ -28,11 +34,13 @@ class SectionSink {
   virtual Result<void> write(format::Section section, std::uint64_t offset, Bytes bytes) = 0;
 };
 
-/// Compresses one tensor in passes over its rows: count bits and take the checksum; measure every row, so that its
-/// place is known; encode. Nothing is kept of the rows between passes, and each pass works on all processors.
+/// Compresses one tensor: chooses a codec by a sample, and then goes over the rows twice. The first pass takes the
+/// checksum and measures every row, so that its place is known; the second encodes. (Invariant bits are counted over
+/// all rows, which takes one more pass where codec ibp is chosen.) Nothing is kept of the rows between passes, and each
+/// pass works on all processors.
 class Encoder {
  public:
-  /// The first two passes. `source.data` must stay, and stay the same, until `write` has returned.
+  /// All but the last pass. `source.data` must stay, and stay the same, until `write` has returned.
   static Result<Encoder> prepare(const Source& source, const CompressOptions& options);
 
   /// All but payload_checksum, which does not exist before the payload does.
@@ -45,38 +53,69 @@ class Encoder {
 
   [[nodiscard]] const std::shared_ptr<const RowCodec>& codec() const noexcept { return codec_; }
 
+  /// What the codecs that were considered would have taken.
+  [[nodiscard]] const std::vector<CodecPrice>& prices() const noexcept { return prices_; }
+
   /// Keeps of the codec only its plan until `write` needs it again: of many tensors that are prepared before the first
   /// is written, the masks would take more memory than anything else.
   void set_codec_aside();
 
  private:
-  /// A run of tiles that one thread works on: whole index blocks.
+  /// Stored tiles that one thread works on: whole index blocks, those that start in one MiB of them.
   struct Chunk {
     std::uint64_t rows_offset = 0;      ///< of its first tile, in the rows section
     std::uint64_t overflow_offset = 0;  ///< of its first tail
+  };
+  struct TileRange {
+    std::uint64_t first;
+    std::uint64_t end;
+  };
+
+  /// A way to store the tensor: what of the header follows before a codec is chosen, and the tiles that are stored.
+  struct Arrangement {
+    format::PayloadHeader header;
+    planner::Repeats repeats;          ///< empty where every tile is stored
+    std::vector<std::byte> last_tile;  ///< a copy of the last tile, filled up, where the tensor ends within it
+    std::vector<std::byte> copied;     ///< the sample, where it is no part of the tensor
+    Bytes sample;
+    std::vector<planner::Option> options;
+
+    [[nodiscard]] bool is_whole() const noexcept { return sample.size() == header.stored_tiles().num_bytes(); }
   };
 
   Encoder(const Source& source, const CompressOptions& options);
 
   /// Fills in what the source and the options say of the header.
   Result<void> describe();
+  void store_raw(const format::PayloadHeader& header);
 
-  /// The first pass: the checksum, and the counts if they are wanted.
-  Result<void> scan(BitStatistics* statistics);
+  /// Chooses how tiles are cut, whether repeats are stored, the codec and the stride.
+  Result<void> plan();
+  /// Lets codecs plan and price themselves, by bits that were counted or, without them, by those of the sample.
+  void consider(Arrangement& arrangement, std::span<const planner::Candidate> candidates,
+                const BitStatistics* counted) const;
+  [[nodiscard]] std::pair<planner::Option*, Arrangement*> cheapest_of(std::vector<Arrangement>& arrangements) const;
+  void note_prices(const std::vector<Arrangement>& arrangements);
+  void adopt(planner::Option* best, Arrangement* in, std::vector<Arrangement>& arrangements);
+  [[nodiscard]] Arrangement arrange_tiles(std::uint64_t wanted_bytes) const;
+  [[nodiscard]] std::optional<Arrangement> arrange_repeats() const;
 
-  /// Chooses the codec, the tiles and the stride. False when rows are best stored raw.
-  Result<bool> plan(const BitStatistics& statistics);
+  /// Counts the bits of all rows.
+  Result<BitStatistics> count() const;
 
-  /// The second pass: how large every tile is stored, and so where it belongs.
+  /// The first pass: the checksum, how large every tile is stored, and so where it belongs.
   Result<void> measure();
-  void store_raw();
-  void fill_last_tile();
+  packing::PackedSizes measure_chunk(std::uint64_t chunk);
+  /// Where a stored tile starts in the tensor; behind the last one, the tensor's end.
+  [[nodiscard]] std::uint64_t tile_offset(std::uint64_t i) const noexcept;
   [[nodiscard]] const std::byte* tile(std::uint64_t i) const noexcept;
-  Result<void> for_each_chunk(
-      const std::function<Result<void>(std::uint64_t chunk, std::uint64_t first, std::uint64_t end)>& body) const;
-  Result<void> write_packed(SectionSink& sink, std::uint64_t chunk, std::uint64_t first, std::uint64_t end) const;
-  Result<void> write_slotted(SectionSink& sink, std::uint64_t chunk, std::uint64_t first, std::uint64_t end) const;
-  Result<void> write_raw(SectionSink& sink) const;
+  [[nodiscard]] std::uint64_t num_chunks() const noexcept;
+  [[nodiscard]] TileRange chunk_range(std::uint64_t chunk) const noexcept;
+
+  Result<void> write_map(SectionSink& sink) const;
+  Result<void> write_raw(SectionSink& sink, TileRange range) const;
+  Result<void> write_packed(SectionSink& sink, std::uint64_t chunk) const;
+  Result<void> write_slotted(SectionSink& sink, std::uint64_t chunk) const;
   void done(std::uint64_t offset, std::uint64_t num_bytes) const;
 
   Source source_;
@@ -84,9 +123,10 @@ class Encoder {
   unsigned num_threads_;
   format::PayloadHeader header_;
   std::shared_ptr<const RowCodec> codec_;
-  std::vector<std::byte> plan_;       ///< of a codec that was set aside
-  std::vector<std::byte> last_tile_;  ///< a copy of the last tile, filled up, where the tensor ends within it
-  std::uint64_t tiles_per_chunk_ = 0;
+  std::vector<CodecPrice> prices_;
+  std::vector<std::byte> plan_;  ///< of a codec that was set aside
+  planner::Repeats repeats_;
+  std::vector<std::byte> last_tile_;
   std::vector<Chunk> chunks_;  ///< one more than there are chunks: the last one says where everything ends
 };
 

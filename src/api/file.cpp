@@ -20,7 +20,8 @@ FileInfo info_of(const TensorFile& file) {
   FileInfo info;
   info.file_bytes = file.file_bytes;
   for (const auto& [name, source] : file.raw) {
-    info.tensors.push_back({name, source.dtype, source.shape, {}, {}, source.data.size(), source.data.size(), 0, 1.0});
+    info.tensors.push_back(
+        {name, source.dtype, source.shape, {}, {}, source.data.size(), source.data.size(), 0, 1.0, {}});
     info.stored_bytes += source.data.size();
   }
   std::unordered_set<std::string> counted;
@@ -44,6 +45,17 @@ FileInfo inspect_file(const std::filesystem::path& path) {
   return info_of(unwrap(open_tensor_file(path)));
 }
 
+void for_each_tensor(const std::filesystem::path& path,
+                     const std::function<void(const std::string& name, const TensorView& tensor)>& visit) {
+  const TensorFile file = unwrap(open_tensor_file(path));
+  if (file.is_compressed) throw Error(ErrorCode::kInvalidArgument, path.string() + ": is compressed");
+  for (const auto& mapping : file.mappings) io::advise(mapping->bytes(), io::Access::kSequential);
+  for (const auto& [name, source] : file.raw) {
+    visit(name, {source.data.data(), source.dtype, source.shape});
+    if (source.is_mapped) io::release_pages(source.data);
+  }
+}
+
 std::uint64_t total_bytes(const std::filesystem::path& path) {
   return unwrap(open_tensor_file(path)).raw_bytes();
 }
@@ -56,7 +68,7 @@ void save(const std::filesystem::path& path, const NamedTensors& tensors,
   for (const auto& [name, tensor] : tensors) {
     if (!names.insert(name).second) throw Error(ErrorCode::kInvalidArgument, quoted_tensor(name) + " is given twice");
     const CompressedTensor::Impl& impl = tensor.impl();
-    entries.push_back({name, FileWriter::payload_name(name), impl.header});
+    entries.push_back({name, FileWriter::payload_name(name), impl.header, impl.prices});
     if (!impl.is_unchanged) {
       entries.back().header.data_checksum = unwrap(checksum_of(impl, threads));
     }
@@ -66,6 +78,7 @@ void save(const std::filesystem::path& path, const NamedTensors& tensors,
     const format::Payload sections = tensors[i].second.impl().sections();
     unwrap_in(path, tensors[i].first, writer.write(i, threads, [&](SectionSink& sink) -> Result<void> {
       STILLBIT_CHECK(sink.write(format::Section::kPlan, 0, sections.plan));
+      STILLBIT_CHECK(sink.write(format::Section::kMap, 0, sections.map));
       STILLBIT_CHECK(sink.write(format::Section::kIndex, 0, sections.index));
       STILLBIT_CHECK(sink.write(format::Section::kRows, 0, sections.rows));
       return sink.write(format::Section::kOverflow, 0, sections.overflow);

@@ -66,9 +66,15 @@ Result<FileWriter> FileWriter::create(const std::filesystem::path& path, const s
     end += size;
   }
   for (const Tensor& tensor : tensors) {
-    manifest.tensors.push_back({tensor.name, tensor.payload, std::string(name(tensor.header.dtype)),
-                                tensor.header.shape, std::string(name(tensor.header.codec)),
-                                std::string(name(tensor.header.packing))});
+    manifest.tensors.push_back({tensor.name,
+                                tensor.payload,
+                                std::string(name(tensor.header.dtype)),
+                                tensor.header.shape,
+                                std::string(name(tensor.header.codec)),
+                                std::string(name(tensor.header.packing)),
+                                {}});
+    for (const auto& [codec, stored_bytes] : tensor.prices)
+      manifest.tensors.back().prices[std::string(name(codec))] = stored_bytes;
   }
   STILLBIT_CHECK(format::attach(manifest, header));
   STILLBIT_TRY(const std::string text, format::serialize_safetensors(header, kDataAlignment));

@@ -20,6 +20,7 @@ class FileWriter {
     std::string name;
     std::string payload;
     format::PayloadHeader header;  ///< final but for payload_checksum
+    std::vector<CodecPrice> prices;
   };
 
   /// The payload's key of a tensor that is tied to no other.

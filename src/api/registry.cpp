@@ -5,6 +5,7 @@
 #include "codecs/ibp/ibp.hpp"
 #include "codecs/raw/raw.hpp"
 #include "codecs/sparse/sparse.hpp"
+#include "codecs/window/window.hpp"
 
 #include <algorithm>
 #include <array>
@@ -14,11 +15,12 @@ namespace stillbit {
 namespace {
 
 constexpr std::array kCodecs{
-    CodecEntry{Codec::kRaw, "raw", raw::plan, raw::open},
-    CodecEntry{Codec::kIbp, "ibp", ibp::plan, ibp::open},
-    CodecEntry{Codec::kEscape, "escape", escape::plan, escape::open},
-    CodecEntry{Codec::kSparse, "sparse", sparse::plan, sparse::open},
-    CodecEntry{Codec::kDictionary, "dictionary", dictionary::plan, dictionary::open},
+    CodecEntry{Codec::kRaw, "raw", raw::plan, raw::open, 1.0},
+    CodecEntry{Codec::kIbp, "ibp", ibp::plan, ibp::open, 4.6},
+    CodecEntry{Codec::kWindow, "window", window::plan, window::open, 1.0},
+    CodecEntry{Codec::kEscape, "escape", escape::plan, escape::open, 1.2},
+    CodecEntry{Codec::kSparse, "sparse", sparse::plan, sparse::open, 0.8},
+    CodecEntry{Codec::kDictionary, "dictionary", dictionary::plan, dictionary::open, 10.0},
 };
 
 }  // namespace

@@ -13,6 +13,9 @@ struct CodecEntry {
   std::string_view name;
   PlanCodec plan;
   OpenCodec open;
+  /// Time to expand a byte, in units of the time in which memory moves one (a memcpy moves two for each of its bytes):
+  /// measured on one core with AVX-512, docs/benchmarks.md.
+  double decode_cost;
 };
 
 std::span<const CodecEntry> all_codecs() noexcept;

@@ -81,7 +81,11 @@ Result<void> add_stored(const format::SafetensorsHeader& header, format::Manifes
     const Bytes payload = payloads.at(entry.payload);
     auto& tensor = opened[entry.payload];
     if (!tensor) {
-      auto result = open_mapped(payload, mapping);
+      std::vector<CodecPrice> prices;
+      for (const auto& [codec, stored_bytes] : entry.prices) {
+        if (const auto known = codec_from_name(codec)) prices.push_back({*known, stored_bytes});
+      }
+      auto result = open_mapped(payload, mapping, std::move(prices));
       if (!result.ok()) return in_context(quoted_tensor(entry.name), result.fault());
       tensor = std::make_shared<CompressedTensor>(std::move(result).value());
     }

@@ -17,10 +17,25 @@ std::uint64_t digest_of(const std::string& text) {
   return digest(std::as_bytes(std::span(text)));
 }
 
+/// Nothing but what `inspect` shows depends on prices: what is not as it should be is left out.
+std::map<std::string, std::uint64_t> prices_from_json(const json& object) {
+  std::map<std::string, std::uint64_t> prices;
+  const auto found = object.find("prices");
+  if (found == object.end() || !found->is_object()) return prices;
+  for (const auto& [codec, stored_bytes] : found->items()) {
+    if (stored_bytes.is_number_unsigned()) prices[codec] = stored_bytes.get<std::uint64_t>();
+  }
+  return prices;
+}
+
 ManifestEntry entry_from_json(const json& object) {
-  return {object.at("name").get<std::string>(),  object.at("payload").get<std::string>(),
-          object.at("dtype").get<std::string>(), object.at("shape").get<std::vector<std::uint64_t>>(),
-          object.at("codec").get<std::string>(), object.at("packing").get<std::string>()};
+  return {object.at("name").get<std::string>(),
+          object.at("payload").get<std::string>(),
+          object.at("dtype").get<std::string>(),
+          object.at("shape").get<std::vector<std::uint64_t>>(),
+          object.at("codec").get<std::string>(),
+          object.at("packing").get<std::string>(),
+          prices_from_json(object)};
 }
 
 /// Drops what the format does not know while it is parsed: hostile texts would build large trees of it.
@@ -64,6 +79,7 @@ Result<void> attach(const Manifest& manifest, SafetensorsHeader& header) {
                        {"shape", entry.shape},
                        {"codec", entry.codec},
                        {"packing", entry.packing}});
+    if (!entry.prices.empty()) tensors.back()["prices"] = entry.prices;
   }
   try {
     const std::string text =

@@ -25,6 +25,7 @@ struct ManifestEntry {
   std::vector<std::uint64_t> shape;
   std::string codec;
   std::string packing;
+  std::map<std::string, std::uint64_t> prices;  ///< by codec: what the tensor would have taken; may be empty
 };
 
 /// The JSON text in a compressed file's `__metadata__` (docs/format.md, "File").

@@ -3,6 +3,7 @@
 #include "core/checked.hpp"
 
 #include <algorithm>
+#include <bit>
 #include <string>
 
 namespace stillbit::format {
@@ -28,7 +29,8 @@ enum Field : std::size_t {
   kOverflowBytesAt = 56,
   kRowUnitAt = 64,
   kTileBytesAt = 72,
-  kShapeAt = 80,
+  kNumRepeatsAt = 80,
+  kShapeAt = 88,
 };
 
 std::uint64_t header_bytes(std::size_t rank) noexcept {
@@ -56,8 +58,20 @@ Result<void> validate_raw(const PayloadHeader& header) {
   return {};
 }
 
+/// Rows that repeat others are left out where rows are looked up anyway and never rewritten.
+Result<void> validate_repeats(const PayloadHeader& header, std::uint64_t payload_bytes) {
+  if (header.num_repeats == 0) return {};
+  const bool fits = header.packing == Packing::kPacked && header.tile_bytes == header.geometry.row_bytes &&
+                    header.tile_bytes > 0 && header.num_repeats < header.geometry.num_rows;
+  if (!fits) return bad_field("num_repeats", header.num_repeats);
+  // Every row has a bit at least in the map: the map's size is then no number that wraps around.
+  if (header.map_bits() > 0 && header.geometry.num_rows / 8 > payload_bytes)
+    return bad_field("num_repeats", header.num_repeats);
+  return {};
+}
+
 Result<void> validate_packed(const PayloadHeader& header) {
-  const RowGeometry tiles = header.tiles();
+  const RowGeometry tiles = header.stored_tiles();
   if (header.row_unit > tiles.row_bytes) return bad_field("row_unit", header.row_unit);
   if (header.index_bits > kMaxIndexBits) return bad_field("index_bits", header.index_bits);
   if (header.overflow_bytes != 0) return bad_field("overflow_bytes", header.overflow_bytes);
@@ -90,6 +104,14 @@ Result<void> validate_slotted(const PayloadHeader& header) {
 
 }  // namespace
 
+unsigned PayloadHeader::map_bits() const noexcept {
+  return num_repeats == 0 ? 0 : static_cast<unsigned>(std::bit_width(stored_tiles().num_rows - 1));
+}
+
+std::uint64_t PayloadHeader::map_bytes() const noexcept {
+  return ceil_div(tiles().num_rows * map_bits(), 8);
+}
+
 std::uint64_t alignment(Packing packing) noexcept {
   return packing == Packing::kSlotted ? 128 : 16;
 }
@@ -104,7 +126,11 @@ std::uint64_t index_bytes_for(std::uint64_t num_tiles, unsigned index_bits) noex
 
 PayloadLayout layout_of(const PayloadHeader& header) noexcept {
   PayloadLayout layout;
-  layout.size = {header_bytes(header.shape.size()), header.plan_bytes, header.index_bytes, header.rows_bytes,
+  layout.size = {header_bytes(header.shape.size()),
+                 header.plan_bytes,
+                 header.map_bytes(),
+                 header.index_bytes,
+                 header.rows_bytes,
                  header.overflow_bytes};
   const std::uint64_t unit = alignment(header.packing);
   for (std::size_t i = 0; i < kNumSections; ++i) {
@@ -133,6 +159,7 @@ std::vector<std::byte> serialize(const PayloadHeader& header) {
   store(dst + kOverflowBytesAt, header.overflow_bytes);
   store(dst + kRowUnitAt, header.row_unit);
   store(dst + kTileBytesAt, header.tile_bytes);
+  store(dst + kNumRepeatsAt, header.num_repeats);
   for (std::size_t i = 0; i < header.shape.size(); ++i) store(dst + kShapeAt + 8 * i, header.shape[i]);
   return bytes;
 }
@@ -171,6 +198,7 @@ Result<Payload> parse_payload(Bytes bytes) {
   header.overflow_bytes = load<std::uint64_t>(src + kOverflowBytesAt);
   header.row_unit = load<std::uint64_t>(src + kRowUnitAt);
   header.tile_bytes = load<std::uint64_t>(src + kTileBytesAt);
+  header.num_repeats = load<std::uint64_t>(src + kNumRepeatsAt);
   header.shape.resize(rank);
   for (std::size_t i = 0; i < rank; ++i) header.shape[i] = load<std::uint64_t>(src + kShapeAt + 8 * i);
 
@@ -189,6 +217,7 @@ Result<Payload> parse_payload(Bytes bytes) {
     if (size > bytes.size()) return bad_field(field, size);
   }
   STILLBIT_CHECK(validate_tiles(header));
+  STILLBIT_CHECK(validate_repeats(header, bytes.size()));
   STILLBIT_CHECK(validate_raw(header));
   STILLBIT_CHECK(header.packing == Packing::kPacked ? validate_packed(header) : validate_slotted(header));
 
@@ -201,9 +230,10 @@ Result<Payload> parse_payload(Bytes bytes) {
     const auto i = static_cast<std::size_t>(which);
     return bytes.subspan(layout.offset[i], layout.size[i]);
   };
-  return Payload{std::move(header),       bytes,
-                 section(Section::kPlan), section(Section::kIndex),
-                 section(Section::kRows), section(Section::kOverflow)};
+  return Payload{std::move(header),          bytes,
+                 section(Section::kPlan),    section(Section::kMap),
+                 section(Section::kIndex),   section(Section::kRows),
+                 section(Section::kOverflow)};
 }
 
 }  // namespace stillbit::format

@@ -35,8 +35,8 @@ static_assert(kMinStride > kSlotTrailerBytes);
 enum class SlotTag : std::uint8_t { kInline = 0, kEncodedTail = 1, kRawTail = 2 };
 
 /// The parts of a payload, in order.
-enum class Section : std::uint8_t { kHeader, kPlan, kIndex, kRows, kOverflow };
-inline constexpr unsigned kNumSections = 5;
+enum class Section : std::uint8_t { kHeader, kPlan, kMap, kIndex, kRows, kOverflow };
+inline constexpr unsigned kNumSections = 6;
 
 /// A payload's header, field by field as in docs/format.md. What `parse_payload` returns keeps every rule there.
 struct PayloadHeader {
@@ -53,6 +53,7 @@ struct PayloadHeader {
   std::uint64_t overflow_bytes = 0;
   std::uint64_t row_unit = 0;
   std::uint64_t tile_bytes = 0;
+  std::uint64_t num_repeats = 0;
   std::vector<std::uint64_t> shape;
 
   RowGeometry geometry;  ///< the tensor's rows: follows from dtype, shape and row_dims
@@ -63,6 +64,13 @@ struct PayloadHeader {
     if (tile_bytes == geometry.row_bytes) return geometry;
     return {geometry.num_bytes() / tile_bytes + (geometry.num_bytes() % tile_bytes != 0), tile_bytes};
   }
+
+  /// The tiles that are stored: all of them, or those that repeat no other.
+  [[nodiscard]] RowGeometry stored_tiles() const noexcept { return {tiles().num_rows - num_repeats, tile_bytes}; }
+
+  /// Width of an entry of the row map; 0 where there is none, and where all rows are equal.
+  [[nodiscard]] unsigned map_bits() const noexcept;
+  [[nodiscard]] std::uint64_t map_bytes() const noexcept;
 };
 
 /// Where the sections of a payload lie in it.
@@ -92,6 +100,7 @@ struct Payload {
   PayloadHeader header;
   Bytes bytes;
   Bytes plan;
+  Bytes map;
   Bytes index;
   Bytes rows;
   Bytes overflow;

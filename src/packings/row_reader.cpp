@@ -1,6 +1,5 @@
 #include "packings/row_reader.hpp"
 
-#include "core/bits.hpp"
 #include "packings/slot.hpp"
 
 #include <algorithm>
@@ -17,11 +16,15 @@ std::uint64_t sectors(std::uint64_t offset, std::uint64_t num_bytes) noexcept {
 
 }  // namespace
 
-RowReader::RowReader(const format::PayloadHeader& header, Bytes index, Bytes rows, Bytes overflow, std::uint64_t slack)
+RowReader::RowReader(const format::PayloadHeader& header, Bytes map, Bytes index, Bytes rows, Bytes overflow,
+                     std::uint64_t slack)
     : packing_(header.packing),
-      tiles_(header.tiles()),
+      tiles_(header.stored_tiles()),
+      has_map_(header.num_repeats > 0),
+      map_bits_(header.map_bits()),
       row_unit_(header.row_unit),
       index_bits_(header.index_bits),
+      map_(map),
       index_(index),
       rows_(rows),
       overflow_(overflow),
@@ -36,6 +39,7 @@ std::uint64_t RowReader::packed_start(std::uint64_t row) const noexcept {
 }
 
 bool RowReader::packed_range(std::uint64_t row, Range& range) const noexcept {
+  if (row >= tiles_.num_rows) return false;
   if (index_bits_ == 0) {
     range = {row * row_unit_, (row + 1) * row_unit_};
     return true;
@@ -86,7 +90,7 @@ RowReader::Place RowReader::locate(std::uint64_t row, Scratch& scratch, StoredRo
 }
 
 Bytes RowReader::raw_rows() const noexcept {
-  const bool holds_rows = row_unit_ == tiles_.row_bytes && index_bits_ == 0;
+  const bool holds_rows = row_unit_ == tiles_.row_bytes && index_bits_ == 0 && !has_map_;
   return holds_rows ? rows_ : Bytes();
 }
 

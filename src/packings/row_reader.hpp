@@ -1,6 +1,7 @@
 #pragma once
 
 #include "codecs/codec.hpp"
+#include "core/bits.hpp"
 #include "format/payload.hpp"
 
 #include <cstdint>
@@ -13,14 +14,22 @@ namespace stillbit::packing {
 class RowReader {
  public:
   /// `slack` is how many bytes behind the rows section may be read, at most RowCodec::kSlack of them matter.
-  RowReader(const format::PayloadHeader& header, Bytes index, Bytes rows, Bytes overflow, std::uint64_t slack);
+  RowReader(const format::PayloadHeader& header, Bytes map, Bytes index, Bytes rows, Bytes overflow,
+            std::uint64_t slack);
 
   /// Memory for a row that has to be put together; one for each thread.
   using Scratch = std::vector<std::byte>;
 
   enum class Place { kInSection, kInScratch, kCorrupt };
 
-  /// Finds row `row`, below the number of tiles. A row in scratch is valid until the next call with the same scratch.
+  /// Which stored row a row is: itself, unless rows that repeat others are left out. What is returned is below the
+  /// number of stored rows if the map is sound; `locate` checks it.
+  [[nodiscard]] std::uint64_t stored(std::uint64_t row) const noexcept {
+    if (!has_map_) return row;
+    return load_bits(map_.data(), row * map_bits_, map_bits_);
+  }
+
+  /// Finds stored row `row`. A row in scratch is valid until the next call with the same scratch.
   /// RowCodec::kSlack bytes behind the row are readable.
   Place locate(std::uint64_t row, Scratch& scratch, StoredRow& found) const;
 
@@ -45,9 +54,12 @@ class RowReader {
   Place readable(StoredRow row, Scratch& scratch, StoredRow& found) const;
 
   Packing packing_;
-  RowGeometry tiles_;
+  RowGeometry tiles_;  ///< those that are stored
+  bool has_map_;
+  unsigned map_bits_;
   std::uint64_t row_unit_;
   unsigned index_bits_;
+  Bytes map_;
   Bytes index_;
   Bytes rows_;
   Bytes overflow_;

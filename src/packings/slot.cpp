@@ -53,7 +53,7 @@ std::uint64_t choose_stride(std::span<std::uint32_t> sizes, std::uint64_t row_by
                                  return a.cost < b.cost;
                                })->cost;
   return std::find_if(choices.begin(), choices.end(),
-                      [&](const Choice& choice) { return choice.cost <= lowest + lowest / 100 * 3; })
+                      [&](const Choice& choice) { return choice.cost <= lowest + lowest / 40; })
       ->stride;
 }
 

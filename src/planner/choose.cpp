@@ -1,43 +1,77 @@
 #include "planner/choose.hpp"
 
 #include <algorithm>
-#include <limits>
 
 namespace stillbit::planner {
+namespace {
 
-std::vector<std::uint32_t> sampled_sizes(const RowCodec& codec, Bytes sample, std::uint64_t row_bytes) {
-  std::vector<std::uint32_t> sizes(sample.size() / row_bytes);
-  codec.measure(sample.data(), sizes.size(), sizes.data());
-  return sizes;
+/// Runs of neighbouring rows that a sample is made of: enough to see all parts of a tensor, each long enough to be read
+/// quickly.
+constexpr std::uint64_t kMaxRuns = 64;
+
+/// Calls `take(first, count)` for runs of rows that make a sample of at most `max_bytes`: run i has its share of the
+/// sample, from the start of the i-th part of the rows on.
+template <class Take>
+void for_each_run(std::uint64_t num_rows, std::uint64_t row_bytes, std::uint64_t max_bytes, const Take& take) {
+  const std::uint64_t num_sampled = std::clamp<std::uint64_t>(max_bytes / row_bytes, 1, num_rows);
+  const std::uint64_t num_runs = std::min(kMaxRuns, num_sampled);
+  for (std::uint64_t run = 0; run < num_runs; ++run) {
+    const std::uint64_t count = num_sampled * (run + 1) / num_runs - num_sampled * run / num_runs;
+    take(num_rows / num_runs * run, count);
+  }
 }
 
-std::unique_ptr<RowCodec> choose(const PlanInput& input, std::span<const PlanCodec> codecs) {
-  std::unique_ptr<RowCodec> best;
-  std::uint64_t lowest = std::numeric_limits<std::uint64_t>::max();
-  for (const PlanCodec plan : codecs) {
-    auto codec = plan(input);
+}  // namespace
+
+std::vector<Option> plan_all(const PlanInput& input, const format::PayloadHeader& header,
+                             std::span<const Candidate> candidates) {
+  std::vector<Option> options;
+  for (const Candidate& candidate : candidates) {
+    auto codec = candidate.plan(input);
     if (!codec) continue;
-    const std::uint64_t bytes = estimated_bytes(*codec, input);
-    if (bytes >= lowest) continue;
-    lowest = bytes;
-    best = std::move(codec);
+    auto priced = price(*codec, header, input.sample);
+    if (!priced) continue;
+    options.push_back({std::move(codec), std::move(*priced), candidate.decode_cost});
   }
-  return best;
+  return options;
+}
+
+double cost(const Priced& priced, double decode_cost, Objective objective) {
+  const auto stored = static_cast<double>(priced.stored_bytes());
+  if (objective == Objective::kStorage) return stored;
+  if (objective == Objective::kTransfer) return priced.transfer_bytes;
+  const auto raw = static_cast<double>(priced.header.geometry.num_bytes());
+  return std::max(stored + raw, decode_cost * raw);
+}
+
+Option* cheapest(std::span<Option> options, Objective objective) {
+  const auto found = std::min_element(options.begin(), options.end(), [&](const Option& a, const Option& b) {
+    return cost(a.priced, a.decode_cost, objective) < cost(b.priced, b.decode_cost, objective);
+  });
+  return found == options.end() ? nullptr : &*found;
 }
 
 Bytes take_sample(Bytes data, std::uint64_t row_bytes, std::uint64_t max_bytes, std::vector<std::byte>& copied) {
-  if (data.size() <= max_bytes || row_bytes == 0) return data;
-  constexpr std::uint64_t kMaxRuns = 64;
-  const std::uint64_t num_rows = data.size() / row_bytes;
-  const std::uint64_t num_sampled = std::clamp<std::uint64_t>(max_bytes / row_bytes, 1, num_rows);
-  const std::uint64_t num_runs = std::min(kMaxRuns, num_sampled);
-  copied.reserve(num_sampled * row_bytes);
-  for (std::uint64_t run = 0; run < num_runs; ++run) {
-    // Run i takes its share of the sample from the start of the i-th part of the tensor.
-    const std::uint64_t count = num_sampled * (run + 1) / num_runs - num_sampled * run / num_runs;
-    const std::uint64_t first = num_rows / num_runs * run;
+  if (data.size() / 2 <= max_bytes || row_bytes == 0) return data;
+  for_each_run(data.size() / row_bytes, row_bytes, max_bytes, [&](std::uint64_t first, std::uint64_t count) {
     const Bytes rows = data.subspan(first * row_bytes, count * row_bytes);
     copied.insert(copied.end(), rows.begin(), rows.end());
+  });
+  return copied;
+}
+
+Bytes take_sample(Bytes data, std::uint64_t row_bytes, std::span<const std::uint64_t> rows, std::uint64_t max_bytes,
+                  std::vector<std::byte>& copied) {
+  const auto take = [&](std::uint64_t first, std::uint64_t count) {
+    for (const std::uint64_t row : rows.subspan(first, count)) {
+      const Bytes bytes = data.subspan(row * row_bytes, row_bytes);
+      copied.insert(copied.end(), bytes.begin(), bytes.end());
+    }
+  };
+  if (rows.size() * row_bytes / 2 <= max_bytes) {
+    take(0, rows.size());
+  } else {
+    for_each_run(rows.size(), row_bytes, max_bytes, take);
   }
   return copied;
 }

@@ -1,20 +1,46 @@
 #pragma once
 
-#include "codecs/codec.hpp"
+#include "planner/price.hpp"
 
+#include <cstdint>
+#include <memory>
+#include <optional>
 #include <span>
+#include <vector>
 
 namespace stillbit::planner {
 
-/// The stored size of each row of the sample.
-[[nodiscard]] std::vector<std::uint32_t> sampled_sizes(const RowCodec& codec, Bytes sample, std::uint64_t row_bytes);
+/// A codec that may be chosen.
+struct Candidate {
+  PlanCodec plan = nullptr;
+  double decode_cost = 0;  ///< time to expand a byte, in units of the time in which memory moves one
+};
 
-/// Plans each codec for the tensor and returns the one that is estimated to take the fewest bytes.
-[[nodiscard]] std::unique_ptr<RowCodec> choose(const PlanInput& input, std::span<const PlanCodec> codecs);
+/// A codec with the plan that it made, and what the tensor would cost with it.
+struct Option {
+  std::unique_ptr<RowCodec> codec;
+  Priced priced;
+  double decode_cost = 0;
+};
 
-/// Rows spread over a tensor, at most `max_bytes` of them but one at least: `data` itself when it is no larger, else
-/// copies in `copied`.
+/// Lets each codec make a plan and prices it. Codecs that cannot make rows smaller are left out.
+[[nodiscard]] std::vector<Option> plan_all(const PlanInput& input, const format::PayloadHeader& header,
+                                           std::span<const Candidate> candidates);
+
+/// What an objective makes as small as possible: bytes that are stored; bytes that gathers move; or the time to expand,
+/// which is the time to move what is read and written, or that to compute, whichever is longer.
+[[nodiscard]] double cost(const Priced& priced, double decode_cost, Objective objective);
+
+/// The option with the lowest cost; null when there is none.
+[[nodiscard]] Option* cheapest(std::span<Option> options, Objective objective);
+
+/// Rows spread over a tensor, at most `max_bytes` of them but one at least: `data` itself when it is no larger than
+/// twice that, else copies in `copied`.
 [[nodiscard]] Bytes take_sample(Bytes data, std::uint64_t row_bytes, std::uint64_t max_bytes,
                                 std::vector<std::byte>& copied);
+
+/// The same of the rows of `data` that `rows` names; always copies.
+[[nodiscard]] Bytes take_sample(Bytes data, std::uint64_t row_bytes, std::span<const std::uint64_t> rows,
+                                std::uint64_t max_bytes, std::vector<std::byte>& copied);
 
 }  // namespace stillbit::planner
