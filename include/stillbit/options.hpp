@@ -62,10 +62,10 @@ struct CompressOptions {
   /// Threads to use; 0 for all processors of the process.
   unsigned num_threads = 0;
 
-  /// Codecs are priced on a sample of at most this many bytes (one row at least), taken in runs of rows spread over the
-  /// tensor; tensors of up to twice as many bytes are looked at whole. Whatever the sample, the result is lossless; a
-  /// smaller one may compress less.
-  std::uint64_t max_sample_bytes = std::uint64_t{4} << 20;
+  /// Codecs make their plans on a sample of at most this many bytes (one row at least), taken in runs of rows spread
+  /// over the tensor, and are priced on one of four times as many: prices of smaller tensors are exact. Whatever the
+  /// sample, the result is lossless; a smaller one may compress less.
+  std::uint64_t max_sample_bytes = std::uint64_t{2} << 20;
 
   Progress progress = {};
 };

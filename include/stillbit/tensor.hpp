@@ -98,6 +98,7 @@ class CompressedTensor {
   struct Impl;
   explicit CompressedTensor(std::unique_ptr<Impl> impl) noexcept;
   [[nodiscard]] const Impl& impl() const noexcept { return *impl_; }
+  [[nodiscard]] static std::unique_ptr<Impl> release(CompressedTensor&& tensor) noexcept;
 
  private:
   std::unique_ptr<Impl> impl_;
@@ -105,5 +106,11 @@ class CompressedTensor {
 
 /// Compresses a tensor in memory. What does not become smaller is stored raw, with codec() == Codec::kRaw.
 [[nodiscard]] CompressedTensor compress(const TensorView& tensor, const CompressOptions& options = {});
+
+/// The same, in the memory of a tensor that is no longer needed, as far as it fits: memory that is new to the process
+/// takes the system longer to clear than compressing into it takes. `reuse` is empty afterwards: it can only be
+/// destroyed or assigned to.
+[[nodiscard]] CompressedTensor compress(const TensorView& tensor, const CompressOptions& options,
+                                        CompressedTensor&& reuse);
 
 }  // namespace stillbit

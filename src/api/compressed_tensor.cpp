@@ -17,10 +17,10 @@ using format::Section;
 class BufferSink final : public SectionSink {
  public:
   BufferSink(CompressedTensor::Impl& impl) : impl_(impl) {
-    impl.map = Buffer(impl.header.map_bytes());
-    impl.index = Buffer(impl.header.index_bytes);
-    impl.rows = Buffer(impl.header.rows_bytes);
-    impl.overflow = Buffer(impl.header.overflow_bytes);
+    impl.map.renew(impl.header.map_bytes());
+    impl.index.renew(impl.header.index_bytes);
+    impl.rows.renew(impl.header.rows_bytes);
+    impl.overflow.renew(impl.header.overflow_bytes);
   }
 
   Result<void> write(Section section, std::uint64_t offset, Bytes bytes) override {
@@ -143,18 +143,40 @@ Result<CompressedTensor> open_copied(Bytes payload, unsigned num_threads) {
   return CompressedTensor(std::move(impl));
 }
 
-CompressedTensor compress(const TensorView& tensor, const CompressOptions& options) {
+namespace {
+
+/// Compresses into the buffers of `impl`, whatever they hold.
+CompressedTensor compress_into(std::unique_ptr<CompressedTensor::Impl> impl, const TensorView& tensor,
+                               const CompressOptions& options) {
   const auto geometry = unwrap(row_geometry(tensor.dtype, tensor.shape, 0));
   const Source source{Bytes(static_cast<const std::byte*>(tensor.data), geometry.num_bytes()), tensor.dtype,
                       tensor.shape, false};
   Encoder encoder = unwrap(Encoder::prepare(source, options));
-  auto impl = std::make_unique<CompressedTensor::Impl>();
   impl->header = encoder.header();
   BufferSink sink(*impl);
   unwrap(encoder.write(sink));
   impl->codec = encoder.codec();
   impl->prices = encoder.prices();
   return CompressedTensor(std::move(impl));
+}
+
+}  // namespace
+
+CompressedTensor compress(const TensorView& tensor, const CompressOptions& options) {
+  return compress_into(std::make_unique<CompressedTensor::Impl>(), tensor, options);
+}
+
+CompressedTensor compress(const TensorView& tensor, const CompressOptions& options, CompressedTensor&& reuse) {
+  auto impl = CompressedTensor::release(std::move(reuse));
+  impl->mapped = {};
+  impl->mapping.reset();
+  impl->is_unchanged = true;
+  impl->unused_overflow_bytes = 0;
+  return compress_into(std::move(impl), tensor, options);
+}
+
+std::unique_ptr<CompressedTensor::Impl> CompressedTensor::release(CompressedTensor&& tensor) noexcept {
+  return std::move(tensor.impl_);
 }
 
 CompressedTensor::CompressedTensor(std::unique_ptr<Impl> impl) noexcept : impl_(std::move(impl)) {}

@@ -15,6 +15,9 @@ constexpr std::uint64_t kBatchTiles = 64;
 /// How far ahead of the row that is expanded memory is requested, in rows that are gathered in no order.
 constexpr std::uint64_t kPrefetchRows = 16;
 
+/// Outputs from this size on do not stay in the caches.
+constexpr std::uint64_t kLargeBytes = std::uint64_t{32} << 20;
+
 /// Output bytes of one task; less than two tasks are not worth a thread.
 constexpr std::uint64_t kTaskBytes = std::uint64_t{256} << 10;
 
@@ -27,7 +30,7 @@ Fault corrupt_row(const Decoder& decoder, std::uint64_t tile) {
 /// put together in scratch memory ends its batch, since the next such one takes its place.
 template <class TileOf>
 Result<void> expand_tiles(const Decoder& decoder, std::uint64_t count, std::byte* dst, const TileOf& tile_of,
-                          bool is_random) {
+                          bool is_random, bool is_large) {
   using Place = packing::RowReader::Place;
   const std::uint64_t tile_bytes = decoder.header.tiles().row_bytes;
   packing::RowReader::Scratch scratch;
@@ -39,7 +42,9 @@ Result<void> expand_tiles(const Decoder& decoder, std::uint64_t count, std::byte
     const Place place = decoder.reader.locate(tile_of(i), scratch, batch[in_batch]);
     if (place == Place::kCorrupt) return corrupt_row(decoder, tile_of(i));
     if (place == Place::kInSection && in_batch + 1 < kBatchTiles && i + 1 < count) continue;
-    const std::uint64_t expanded = decoder.codec.decode(batch, in_batch + 1, dst + batch_first * tile_bytes);
+    std::byte* const out = dst + batch_first * tile_bytes;
+    const std::uint64_t expanded = is_large ? decoder.codec.decode_past_caches(batch, in_batch + 1, out)
+                                            : decoder.codec.decode(batch, in_batch + 1, out);
     if (expanded != in_batch + 1) return corrupt_row(decoder, tile_of(batch_first + expanded));
     batch_first = i + 1;
   }
@@ -49,14 +54,15 @@ Result<void> expand_tiles(const Decoder& decoder, std::uint64_t count, std::byte
 /// Expands bytes of the tensor tile by tile. Keeps the last tile that was needed in part: neighbours may need it, too.
 class PartExpander {
  public:
-  explicit PartExpander(const Decoder& decoder) : decoder_(decoder), tile_bytes_(decoder.header.tile_bytes) {}
+  PartExpander(const Decoder& decoder, bool is_large)
+      : decoder_(decoder), tile_bytes_(decoder.header.tile_bytes), is_large_(is_large) {}
 
   Result<void> expand(std::uint64_t begin, std::uint64_t count, std::byte* dst) {
     if (begin % tile_bytes_ != 0) STILLBIT_CHECK(expand_part(begin, count, dst));
     const std::uint64_t num_tiles = count / tile_bytes_;
     const std::uint64_t first_tile = begin / tile_bytes_;
-    STILLBIT_CHECK(expand_tiles(
-        decoder_, num_tiles, dst, [&](std::uint64_t i) { return decoder_.reader.stored(first_tile + i); }, false));
+    const auto tile_of = [&](std::uint64_t i) { return decoder_.reader.stored(first_tile + i); };
+    STILLBIT_CHECK(expand_tiles(decoder_, num_tiles, dst, tile_of, false, is_large_));
     begin += num_tiles * tile_bytes_;
     count -= num_tiles * tile_bytes_;
     dst += num_tiles * tile_bytes_;
@@ -70,8 +76,8 @@ class PartExpander {
     const std::uint64_t num_bytes = std::min(count, tile_bytes_ - within);
     if (const std::uint64_t wanted = begin / tile_bytes_; tile_.empty() || wanted != held_) {
       tile_.resize(tile_bytes_);
-      STILLBIT_CHECK(expand_tiles(
-          decoder_, 1, tile_.data(), [&](std::uint64_t) { return decoder_.reader.stored(wanted); }, false));
+      const auto tile_of = [&](std::uint64_t) { return decoder_.reader.stored(wanted); };
+      STILLBIT_CHECK(expand_tiles(decoder_, 1, tile_.data(), tile_of, false, false));
       held_ = wanted;
     }
     std::memcpy(dst, tile_.data() + within, num_bytes);
@@ -83,6 +89,7 @@ class PartExpander {
 
   const Decoder& decoder_;
   std::uint64_t tile_bytes_;
+  bool is_large_;
   std::vector<std::byte> tile_;
   std::uint64_t held_ = 0;
 };
@@ -126,7 +133,8 @@ Result<void> Decoder::expand(std::byte* dst, unsigned num_threads) const {
   const RowGeometry tiles = header.tiles();
   return for_each_task(tiles.num_rows, tiles.row_bytes, num_threads, [&](std::uint64_t first, std::uint64_t count) {
     const std::uint64_t begin = first * tiles.row_bytes;
-    return PartExpander(*this).expand(begin, std::min(count * tiles.row_bytes, size - begin), dst + begin);
+    return PartExpander(*this, size >= kLargeBytes)
+        .expand(begin, std::min(count * tiles.row_bytes, size - begin), dst + begin);
   });
 }
 
@@ -135,13 +143,15 @@ Result<void> Decoder::gather(std::span<const Index> index, std::byte* dst, unsig
   const std::uint64_t row_bytes = header.geometry.row_bytes;
   STILLBIT_CHECK(check_indices(index, header.geometry.num_rows));
   if (row_bytes == 0) return {};
+  const bool is_large = index.size() * row_bytes >= kLargeBytes;
   return for_each_task(
       index.size(), row_bytes, num_threads, [&](std::uint64_t first, std::uint64_t count) -> Result<void> {
         const auto row_of = [&](std::uint64_t i) { return static_cast<std::uint64_t>(index[first + i]); };
         std::byte* const out = dst + first * row_bytes;
         if (header.tile_bytes == row_bytes)
-          return expand_tiles(*this, count, out, [&](std::uint64_t i) { return reader.stored(row_of(i)); }, true);
-        PartExpander expander(*this);
+          return expand_tiles(
+              *this, count, out, [&](std::uint64_t i) { return reader.stored(row_of(i)); }, true, is_large);
+        PartExpander expander(*this, false);
         for (std::uint64_t i = 0; i < count; ++i) {
           if (i + kPrefetchRows < count)
             reader.prefetch(reader.stored(row_of(i + kPrefetchRows) * row_bytes / header.tile_bytes));
@@ -171,7 +181,7 @@ Result<std::uint64_t> Decoder::expand_in_pieces(unsigned num_threads, const Cons
         Bytes part;
         if (raw.empty()) {
           expanded.resize(count);
-          STILLBIT_CHECK(PartExpander(*this).expand(begin, count, expanded.data()));
+          STILLBIT_CHECK(PartExpander(*this, false).expand(begin, count, expanded.data()));
           part = expanded;
         } else {
           part = raw.subspan(begin, count);

@@ -127,6 +127,12 @@ void Encoder::store_raw(const format::PayloadHeader& header) {
   codec_ = raw::make(header.geometry.row_bytes);
 }
 
+std::uint64_t Encoder::max_priced_bytes() const noexcept {
+  // To price a codec takes far less time than to make its plan.
+  constexpr std::uint64_t kPricedForPlanned = 4;
+  return kPricedForPlanned * std::min<std::uint64_t>(options_.max_sample_bytes, source_.data.size());
+}
+
 Encoder::Arrangement Encoder::arrange_tiles(std::uint64_t wanted_bytes) const {
   Arrangement result;
   result.header = header_;
@@ -134,7 +140,7 @@ Encoder::Arrangement Encoder::arrange_tiles(std::uint64_t wanted_bytes) const {
   const std::uint64_t tile_bytes = result.header.tile_bytes;
   result.last_tile = filled_last_tile(source_.data, result.header);
   const Bytes whole_tiles = source_.data.first(source_.data.size() / tile_bytes * tile_bytes);
-  result.sample = planner::take_sample(whole_tiles, tile_bytes, options_.max_sample_bytes, result.copied);
+  result.sample = planner::take_sample(whole_tiles, tile_bytes, max_priced_bytes(), result.copied);
   if (!result.last_tile.empty() && result.copied.empty()) {
     result.copied.assign(result.sample.begin(), result.sample.end());
     result.copied.insert(result.copied.end(), result.last_tile.begin(), result.last_tile.end());
@@ -153,8 +159,8 @@ std::optional<Encoder::Arrangement> Encoder::arrange_repeats() const {
   result.header = header_;
   result.repeats = planner::find_repeats(source_.data, row_bytes, num_threads_);
   result.header.num_repeats = header_.geometry.num_rows - result.repeats.stored_rows.size();
-  result.sample = planner::take_sample(source_.data, row_bytes, result.repeats.stored_rows, options_.max_sample_bytes,
-                                       result.copied);
+  result.sample =
+      planner::take_sample(source_.data, row_bytes, result.repeats.stored_rows, max_priced_bytes(), result.copied);
   return result;
 }
 
@@ -170,8 +176,11 @@ void Encoder::consider(Arrangement& arrangement, std::span<const planner::Candid
     sampled->add(arrangement.sample);
   }
   const std::uint64_t period_bytes = tiles.row_bytes % row_bytes == 0 ? row_bytes : element_bytes;
-  const PlanInput input{tiles, element_bytes, period_bytes, *counted, arrangement.sample, arrangement.is_whole()};
-  auto options = planner::plan_all(input, arrangement.header, candidates);
+  std::vector<std::byte> copied;
+  const Bytes sample = planner::take_sample(arrangement.sample, tiles.row_bytes, options_.max_sample_bytes, copied);
+  const bool is_whole = sample.size() == tiles.num_bytes();
+  const PlanInput input{tiles, element_bytes, period_bytes, *counted, sample, is_whole};
+  auto options = planner::plan_all(input, arrangement.sample, arrangement.header, candidates);
   std::move(options.begin(), options.end(), std::back_inserter(arrangement.options));
 }
 

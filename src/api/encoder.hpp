@@ -97,6 +97,7 @@ class Encoder {
   [[nodiscard]] std::pair<planner::Option*, Arrangement*> cheapest_of(std::vector<Arrangement>& arrangements) const;
   void note_prices(const std::vector<Arrangement>& arrangements);
   void adopt(planner::Option* best, Arrangement* in, std::vector<Arrangement>& arrangements);
+  [[nodiscard]] std::uint64_t max_priced_bytes() const noexcept;
   [[nodiscard]] Arrangement arrange_tiles(std::uint64_t wanted_bytes) const;
   [[nodiscard]] std::optional<Arrangement> arrange_repeats() const;
 

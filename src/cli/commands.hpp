@@ -14,6 +14,7 @@ struct Request {
   std::optional<std::string> against;
   bool json = false;
   unsigned num_threads = 0;
+  std::uint64_t max_megabytes = 0;  ///< of memory, for bench; 0 when nothing was said
   CompressFileOptions compress;
 };
 
@@ -22,5 +23,6 @@ void inspect(const Request& request);
 void compress(const Request& request);
 void decompress(const Request& request);
 void verify(const Request& request);
+void bench(const Request& request);
 
 }  // namespace stillbit::cli

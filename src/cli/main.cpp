@@ -49,6 +49,43 @@ CLI::Validator known(const std::string& what, Lookup lookup) {
       [=](std::string& text) { return lookup(text) ? std::string() : "unknown " + what + " " + text; }, what);
 }
 
+/// ", raw, ibp …": the codecs of this library.
+std::string codec_names() {
+  std::string names;
+  for (unsigned number = 0; number < 256; ++number) {
+    const auto text = sb::name(static_cast<sb::Codec>(number));
+    if (sb::codec_from_name(text)) names += ", " + std::string(text);
+  }
+  return names;
+}
+
+/// What compress takes, and bench, which compresses in memory.
+void add_compress_options(CLI::App& command, Request& request) {
+  const auto codec_known = [](const std::string& text) {
+    return text == "auto" || sb::codec_from_name(text).has_value();
+  };
+  command
+      .add_option_function<std::string>(
+          "--codec", [&request](const std::string& text) { request.compress.tensor.codec = sb::codec_from_name(text); },
+          "auto (default)" + codec_names())
+      ->check(known("codec", codec_known));
+  command
+      .add_option_function<std::string>(
+          "--packing",
+          [&request](const std::string& text) { request.compress.tensor.packing = *sb::packing_from_name(text); },
+          "packed (default) or slotted")
+      ->check(known("packing", [](const std::string& text) { return sb::packing_from_name(text).has_value(); }));
+  command
+      .add_option_function<std::string>(
+          "--as", [&request](const std::string& text) { request.compress.as = sb::dtype_from_name(text); },
+          "read the elements as this dtype of the same width, as bf16 in a u16 array")
+      ->check(known("dtype", [](const std::string& text) { return sb::dtype_from_name(text).has_value(); }));
+  command
+      .add_option("--row-dims", request.compress.tensor.row_dims,
+                  "how many of the last dimensions make a row (default: 1)")
+      ->check(CLI::Range(0, 64));
+}
+
 int run(int argc, char** argv) {
   CLI::App app{"Lossless compression of ML tensors."};
   app.set_version_flag("--version", STILLBIT_VERSION);
@@ -66,28 +103,7 @@ int run(int argc, char** argv) {
   compress->add_option("-o,--output", request.output, "the compressed .safetensors file")
       ->required()
       ->check(ending({".safetensors"}, "the output must be a .safetensors file"));
-  const auto codec_known = [](const std::string& text) {
-    return text == "auto" || sb::codec_from_name(text).has_value();
-  };
-  compress
-      ->add_option_function<std::string>(
-          "--codec", [&](const std::string& text) { request.compress.tensor.codec = sb::codec_from_name(text); },
-          "auto (default), ibp or raw")
-      ->check(known("codec", codec_known));
-  compress
-      ->add_option_function<std::string>(
-          "--packing", [&](const std::string& text) { request.compress.tensor.packing = *sb::packing_from_name(text); },
-          "packed (default) or slotted")
-      ->check(known("packing", [](const std::string& text) { return sb::packing_from_name(text).has_value(); }));
-  compress
-      ->add_option_function<std::string>(
-          "--as", [&](const std::string& text) { request.compress.as = sb::dtype_from_name(text); },
-          "read the elements as this dtype of the same width, as bf16 in a u16 array")
-      ->check(known("dtype", [](const std::string& text) { return sb::dtype_from_name(text).has_value(); }));
-  compress
-      ->add_option("--row-dims", request.compress.tensor.row_dims,
-                   "how many of the last dimensions make a row (default: 1)")
-      ->check(CLI::Range(0, 64));
+  add_compress_options(*compress, request);
   compress->add_flag("--json", request.json, "print one JSON object");
   add_threads(*compress, request);
   compress->callback([&] { command = sb::cli::compress; });
@@ -105,6 +121,17 @@ int run(int argc, char** argv) {
   verify->add_option("--against", request.against, "the file that was compressed");
   add_threads(*verify, request);
   verify->callback([&] { command = sb::cli::verify; });
+
+  CLI::App* bench = app.add_subcommand("bench", "ratio and speed of every tensor of a file, beside memcpy");
+  add_file(*bench, request);
+  add_compress_options(*bench, request);
+  bench->add_flag("--json", request.json, "print one JSON object");
+  bench
+      ->add_option("--max-memory", request.max_megabytes,
+                   "megabytes to use at most (default: three quarters of what is free)")
+      ->check(CLI::Range(1, 1 << 30));
+  add_threads(*bench, request);
+  bench->callback([&] { command = sb::cli::bench; });
 
   try {
     app.parse(argc, argv);

@@ -13,13 +13,16 @@ namespace {
 
 using Row = std::vector<std::string>;
 
-/// Columns from here on hold numbers, which line up at the right.
-constexpr std::size_t kFirstNumber = 5;
-
 std::string decimal(double value) {
   std::array<char, 32> text{};
   std::snprintf(text.data(), text.size(), "%.3f", value);
   return text.data();
+}
+
+/// Of a codec or a packing.
+template <class What>
+std::string name_of(const std::optional<What>& what) {
+  return what ? std::string(name(*what)) : "-";
 }
 
 std::string shape_text(const std::vector<std::uint64_t>& shape) {
@@ -31,7 +34,8 @@ std::string shape_text(const std::vector<std::uint64_t>& shape) {
   return text.empty() ? "scalar" : text;
 }
 
-void print_rows(std::ostream& out, const std::vector<Row>& rows) {
+/// Columns from `first_number` on hold numbers, which line up at the right.
+void print_rows(std::ostream& out, const std::vector<Row>& rows, std::size_t first_number) {
   std::vector<std::size_t> width(rows.front().size(), 0);
   for (const Row& row : rows) {
     for (std::size_t i = 0; i < row.size(); ++i) width[i] = std::max(width[i], row[i].size());
@@ -41,11 +45,47 @@ void print_rows(std::ostream& out, const std::vector<Row>& rows) {
     for (std::size_t i = 0; i < row.size(); ++i) {
       const std::string padding(width[i] - row[i].size(), ' ');
       if (i > 0) line += "  ";
-      line += i >= kFirstNumber ? padding + row[i] : row[i] + padding;
+      line += i >= first_number ? padding + row[i] : row[i] + padding;
     }
     line.erase(line.find_last_not_of(' ') + 1);
     out << line << '\n';
   }
+}
+
+/// "3.52 (0.41)": GB/s, and how often the reference's.
+std::string speed_text(double speed, double reference) {
+  std::array<char, 64> text{};
+  std::snprintf(text.data(), text.size(), "%.2f (%.2f)", speed, speed / reference);
+  return text.data();
+}
+
+std::string speed_text(double speed) {
+  std::array<char, 32> text{};
+  std::snprintf(text.data(), text.size(), "%.2f", speed);
+  return text.data();
+}
+
+Row speed_cells(const std::optional<Speeds>& speeds) {
+  if (!speeds) return {"-", "-", "-", "-", "-"};
+  return {speed_text(speeds->memcpy), speed_text(speeds->compress, speeds->memcpy),
+          speed_text(speeds->decompress, speeds->memcpy), speed_text(speeds->raw_gather),
+          speed_text(speeds->gather, speeds->raw_gather)};
+}
+
+nlohmann::ordered_json speeds_json(const std::optional<Speeds>& speeds) {
+  using Json = nlohmann::ordered_json;
+  const auto value = [&](double Speeds::* speed) { return speeds ? Json((*speeds).*speed) : Json(); };
+  const auto ratio = [&](double Speeds::* speed, double Speeds::* reference) {
+    return speeds ? Json((*speeds).*speed / (*speeds).*reference) : Json();
+  };
+  return {{"memcpy_gb_per_s", value(&Speeds::memcpy)},
+          {"compress_gb_per_s", value(&Speeds::compress)},
+          {"compress_to_memcpy", ratio(&Speeds::compress, &Speeds::memcpy)},
+          {"decompress_gb_per_s", value(&Speeds::decompress)},
+          {"decompress_to_memcpy", ratio(&Speeds::decompress, &Speeds::memcpy)},
+          {"raw_gather_gb_per_s", value(&Speeds::raw_gather)},
+          {"gather_gb_per_s", value(&Speeds::gather)},
+          {"gather_to_raw_gather", ratio(&Speeds::gather, &Speeds::raw_gather)}};
 }
 
 }  // namespace
@@ -70,14 +110,13 @@ void print_table(std::ostream& out, const FileInfo& info) {
       {"tensor", "dtype", "shape", "codec", "packing", "raw", "stored", "metadata", "ratio", "transfer"}};
   for (const TensorInfo& tensor : info.tensors) {
     rows.push_back({printable(tensor.name), std::string(name(tensor.dtype)), shape_text(tensor.shape),
-                    tensor.codec ? std::string(name(*tensor.codec)) : "-",
-                    tensor.packing ? std::string(name(*tensor.packing)) : "-", human_bytes(tensor.raw_bytes),
+                    name_of(tensor.codec), name_of(tensor.packing), human_bytes(tensor.raw_bytes),
                     human_bytes(tensor.stored_bytes), human_bytes(tensor.metadata_bytes), decimal(tensor.ratio()),
                     decimal(tensor.transfer_ratio)});
   }
   rows.push_back({std::to_string(info.tensors.size()) + (info.tensors.size() == 1 ? " tensor" : " tensors"), "", "", "",
                   "", human_bytes(info.raw_bytes), human_bytes(info.stored_bytes), "", decimal(info.ratio()), ""});
-  print_rows(out, rows);
+  print_rows(out, rows, 5);
 }
 
 void print_json(std::ostream& out, const FileInfo& info) {
@@ -105,6 +144,46 @@ void print_json(std::ostream& out, const FileInfo& info) {
                               {"file_bytes", info.file_bytes},
                               {"ratio", info.ratio()}};
   // Names of files may be no UTF-8.
+  out << document.dump(2, ' ', false, ordered_json::error_handler_t::replace) << '\n';
+}
+
+void print_table(std::ostream& out, std::span<const Measurement> measured, unsigned num_threads) {
+  std::vector<Row> rows{{"tensor", "dtype", "shape", "device", "codec", "packing", "lies in", "raw", "ratio", "memcpy",
+                         "compress", "decompress", "raw gather", "gather"}};
+  for (const Measurement& one : measured) {
+    std::string shape = shape_text(one.tensor.shape);
+    if (one.measured_rows < one.num_rows) shape += ", first " + std::to_string(one.measured_rows) + " rows";
+    rows.push_back({printable(one.tensor.name), std::string(name(one.tensor.dtype)), shape, one.device,
+                    name_of(one.tensor.codec), name_of(one.tensor.packing), one.is_cache_resident ? "cache" : "memory",
+                    human_bytes(one.tensor.raw_bytes), decimal(one.tensor.ratio())});
+    for (std::string& cell : speed_cells(one.speeds)) rows.back().push_back(std::move(cell));
+  }
+  print_rows(out, rows, 7);
+  out << "GB/s of raw bytes, " << num_threads << (num_threads == 1 ? " thread" : " threads")
+      << "; in parentheses: times memcpy, gather: times the raw gather\n";
+}
+
+void print_json(std::ostream& out, std::span<const Measurement> measured, unsigned num_threads) {
+  using nlohmann::ordered_json;
+  ordered_json tensors = ordered_json::array();
+  for (const Measurement& one : measured) {
+    ordered_json tensor{{"name", one.tensor.name},
+                        {"dtype", name(one.tensor.dtype)},
+                        {"shape", one.tensor.shape},
+                        {"device", one.device},
+                        {"codec", name_of(one.tensor.codec)},
+                        {"packing", name_of(one.tensor.packing)},
+                        {"num_rows", one.num_rows},
+                        {"measured_rows", one.measured_rows},
+                        {"cache_resident", one.is_cache_resident},
+                        {"raw_bytes", one.tensor.raw_bytes},
+                        {"stored_bytes", one.tensor.stored_bytes},
+                        {"ratio", one.tensor.ratio()},
+                        {"transfer_ratio", one.tensor.transfer_ratio}};
+    tensor.update(speeds_json(one.speeds));
+    tensors.push_back(std::move(tensor));
+  }
+  const ordered_json document{{"device", "cpu"}, {"threads", num_threads}, {"tensors", tensors}};
   out << document.dump(2, ' ', false, ordered_json::error_handler_t::replace) << '\n';
 }
 

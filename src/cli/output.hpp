@@ -1,8 +1,11 @@
 #pragma once
 
+#include "cli/measure.hpp"
+
 #include <stillbit/file.hpp>
 
 #include <iosfwd>
+#include <span>
 #include <string>
 
 namespace stillbit::cli {
@@ -12,6 +15,10 @@ void print_table(std::ostream& out, const FileInfo& info);
 
 /// One JSON object, as scripts rely on it.
 void print_json(std::ostream& out, const FileInfo& info);
+
+/// The same for what was measured.
+void print_table(std::ostream& out, std::span<const Measurement> measured, unsigned num_threads);
+void print_json(std::ostream& out, std::span<const Measurement> measured, unsigned num_threads);
 
 /// A text as a terminal may show it: without control characters, which names in files can have.
 std::string printable(std::string text);

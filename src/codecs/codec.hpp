@@ -50,6 +50,13 @@ class RowCodec {
   /// Expands encoded rows to `dst`, back to back. kSlack bytes behind each row must be readable.
   /// Returns how many were expanded before the first malformed one: `num_rows` when all are well.
   virtual std::uint64_t decode(const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) const = 0;
+
+  /// The same, to memory that is too large for the caches: a codec may write past them. An ordinary store first reads
+  /// the line that it writes to, a third of what then crosses the memory bus. Such stores are ordered before what
+  /// follows the call.
+  virtual std::uint64_t decode_past_caches(const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) const {
+    return decode(rows, num_rows, dst);
+  }
 };
 
 /// What a codec may look at when it makes a plan.

@@ -39,6 +39,12 @@ class Buffer {
     capacity_ = capacity;
   }
 
+  /// Takes this size; what was there is lost. Keeps its memory where it is large enough and not twice as large.
+  void renew(std::size_t size) {
+    if (size > capacity_ || size < capacity_ / 2) *this = Buffer(size);
+    size_ = size;
+  }
+
   /// Grows or shrinks; what was there stays, what is new is not set. Grows by half so that appending is linear.
   void resize(std::size_t size) {
     if (size > capacity_) reserve(std::max(size, capacity_ + capacity_ / 2));

@@ -31,9 +31,15 @@ RowReader::RowReader(const format::PayloadHeader& header, Bytes map, Bytes index
       slack_(slack) {}
 
 std::uint64_t RowReader::packed_start(std::uint64_t row) const noexcept {
-  const std::byte* entry = index_.data() + row / format::kIndexBlockTiles * format::index_entry_bytes(index_bits_);
+  const std::uint64_t entry_offset = row / format::kIndexBlockTiles * format::index_entry_bytes(index_bits_);
+  const std::byte* entry = index_.data() + entry_offset;
   const std::uint64_t within = row % format::kIndexBlockTiles;
-  const std::uint64_t delta = load_bits(entry + 8, within * index_bits_, index_bits_);
+  const std::uint64_t bit = within * index_bits_;
+  static_assert(format::kMaxIndexBits <= 64 - 7, "a delta lies in 8 bytes, from any bit of a byte on");
+  const bool has_eight_bytes = entry_offset + 8 + bit / 8 + 8 <= index_.size();
+  const std::uint64_t delta =
+      has_eight_bytes ? load<std::uint64_t>(entry + 8 + bit / 8) >> (bit % 8) & ((std::uint64_t{1} << index_bits_) - 1)
+                      : load_bits(entry + 8, bit, index_bits_);
   // A hostile base must not wrap around into the section; what is added to it is far from doing so.
   return std::min(load<std::uint64_t>(entry), kMaxTensorBytes) + within * row_unit_ + delta;
 }
@@ -45,16 +51,16 @@ bool RowReader::packed_range(std::uint64_t row, Range& range) const noexcept {
     return true;
   }
   range = {packed_start(row), row + 1 < tiles_.num_rows ? packed_start(row + 1) : rows_.size()};
-  return range.begin <= range.end && range.end <= rows_.size() && range.end - range.begin <= tiles_.row_bytes;
+  return is_sound(range);
 }
 
 RowReader::Place RowReader::readable(StoredRow row, Scratch& scratch, StoredRow& found) const {
   found = row;
   const auto left = static_cast<std::uint64_t>(rows_.data() + rows_.size() - row.data);
   if (row.is_raw || row.num_bytes + RowCodec::kSlack <= left + slack_) return Place::kInSection;
-  scratch.resize(std::max<std::size_t>(scratch.size(), row.num_bytes + RowCodec::kSlack));
-  std::copy_n(row.data, row.num_bytes, scratch.data());
-  found.data = scratch.data();
+  scratch.bytes.resize(std::max<std::size_t>(scratch.bytes.size(), row.num_bytes + RowCodec::kSlack));
+  std::copy_n(row.data, row.num_bytes, scratch.bytes.data());
+  found.data = scratch.bytes.data();
   return Place::kInScratch;
 }
 
@@ -74,19 +80,37 @@ RowReader::Place RowReader::locate_slotted(std::uint64_t row, Scratch& scratch, 
   const std::uint64_t head_bytes = slot_head_bytes(row_unit_);
   const std::uint64_t num_bytes = head_bytes + trailer.tail_bytes;
   if (is_raw ? num_bytes != tiles_.row_bytes : num_bytes >= tiles_.row_bytes) return Place::kCorrupt;
-  scratch.resize(std::max<std::size_t>(scratch.size(), num_bytes + RowCodec::kSlack));
-  std::copy_n(slot, head_bytes, scratch.data());
-  std::copy_n(overflow_.data() + trailer.tail_offset, trailer.tail_bytes, scratch.data() + head_bytes);
-  found = {scratch.data(), num_bytes, is_raw};
+  scratch.bytes.resize(std::max<std::size_t>(scratch.bytes.size(), num_bytes + RowCodec::kSlack));
+  std::copy_n(slot, head_bytes, scratch.bytes.data());
+  std::copy_n(overflow_.data() + trailer.tail_offset, trailer.tail_bytes, scratch.bytes.data() + head_bytes);
+  found = {scratch.bytes.data(), num_bytes, is_raw};
   return Place::kInScratch;
 }
 
 RowReader::Place RowReader::locate(std::uint64_t row, Scratch& scratch, StoredRow& found) const {
   if (packing_ == Packing::kSlotted) return locate_slotted(row, scratch, found);
+  if (index_bits_ != 0 && row == scratch.next_row && row + 1 < tiles_.num_rows) {
+    // As packed_range, with what is known.
+    const Range range{scratch.next_start, packed_start(row + 1)};
+    ++scratch.next_row;
+    scratch.next_start = range.end;
+    if (!is_sound(range)) return Place::kCorrupt;
+    return readable(row_in(range), scratch, found);
+  }
   Range range{};
   if (!packed_range(row, range)) return Place::kCorrupt;
+  scratch.next_row = row + 1;
+  scratch.next_start = range.end;
+  return readable(row_in(range), scratch, found);
+}
+
+StoredRow RowReader::row_in(const Range& range) const noexcept {
   const std::uint64_t num_bytes = range.end - range.begin;
-  return readable({rows_.data() + range.begin, num_bytes, num_bytes == tiles_.row_bytes}, scratch, found);
+  return {rows_.data() + range.begin, num_bytes, num_bytes == tiles_.row_bytes};
+}
+
+bool RowReader::is_sound(const Range& range) const noexcept {
+  return range.begin <= range.end && range.end <= rows_.size() && range.end - range.begin <= tiles_.row_bytes;
 }
 
 Bytes RowReader::raw_rows() const noexcept {

@@ -17,8 +17,13 @@ class RowReader {
   RowReader(const format::PayloadHeader& header, Bytes map, Bytes index, Bytes rows, Bytes overflow,
             std::uint64_t slack);
 
-  /// Memory for a row that has to be put together; one for each thread.
-  using Scratch = std::vector<std::byte>;
+  /// One for each thread: memory for a row that has to be put together, and where the row behind the last one starts,
+  /// which is mostly the next that is wanted.
+  struct Scratch {
+    std::vector<std::byte> bytes;
+    std::uint64_t next_row = ~std::uint64_t{0};
+    std::uint64_t next_start = 0;
+  };
 
   enum class Place { kInSection, kInScratch, kCorrupt };
 
@@ -48,6 +53,8 @@ class RowReader {
     std::uint64_t begin;
     std::uint64_t end;
   };
+  [[nodiscard]] bool is_sound(const Range& range) const noexcept;
+  [[nodiscard]] StoredRow row_in(const Range& range) const noexcept;
   [[nodiscard]] bool packed_range(std::uint64_t row, Range& range) const noexcept;
   [[nodiscard]] std::uint64_t packed_start(std::uint64_t row) const noexcept;
   Place locate_slotted(std::uint64_t row, Scratch& scratch, StoredRow& found) const;

@@ -50,9 +50,9 @@ inline void fill_slot(std::byte* slot, std::uint64_t stride, Bytes stored, bool 
 }
 
 /// The stride for rows of these stored sizes, which are put in order: the coarsest alignment (a 128-byte line, a
-/// 32-byte sector, 8 bytes, 1 byte) that costs at most 2.5 % more than the best of all. The cost of a stride is the space
-/// it takes plus a sector for each row that has a tail, since that is read apart. `row_bytes` when rows are best stored
-/// raw.
+/// 32-byte sector, 8 bytes, 1 byte) that costs at most 2.5 % more than the best of all. The cost of a stride is the
+/// space it takes plus a sector for each row that has a tail, since that is read apart. `row_bytes` when rows are best
+/// stored raw.
 [[nodiscard]] std::uint64_t choose_stride(std::span<std::uint32_t> stored_sizes, std::uint64_t row_bytes);
 
 }  // namespace stillbit::packing

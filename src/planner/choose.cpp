@@ -23,13 +23,13 @@ void for_each_run(std::uint64_t num_rows, std::uint64_t row_bytes, std::uint64_t
 
 }  // namespace
 
-std::vector<Option> plan_all(const PlanInput& input, const format::PayloadHeader& header,
+std::vector<Option> plan_all(const PlanInput& input, Bytes priced_rows, const format::PayloadHeader& header,
                              std::span<const Candidate> candidates) {
   std::vector<Option> options;
   for (const Candidate& candidate : candidates) {
     auto codec = candidate.plan(input);
     if (!codec) continue;
-    auto priced = price(*codec, header, input.sample);
+    auto priced = price(*codec, header, priced_rows);
     if (!priced) continue;
     options.push_back({std::move(codec), std::move(*priced), candidate.decode_cost});
   }
@@ -52,7 +52,7 @@ Option* cheapest(std::span<Option> options, Objective objective) {
 }
 
 Bytes take_sample(Bytes data, std::uint64_t row_bytes, std::uint64_t max_bytes, std::vector<std::byte>& copied) {
-  if (data.size() / 2 <= max_bytes || row_bytes == 0) return data;
+  if (data.size() <= max_bytes || row_bytes == 0) return data;
   for_each_run(data.size() / row_bytes, row_bytes, max_bytes, [&](std::uint64_t first, std::uint64_t count) {
     const Bytes rows = data.subspan(first * row_bytes, count * row_bytes);
     copied.insert(copied.end(), rows.begin(), rows.end());
@@ -68,7 +68,7 @@ Bytes take_sample(Bytes data, std::uint64_t row_bytes, std::span<const std::uint
       copied.insert(copied.end(), bytes.begin(), bytes.end());
     }
   };
-  if (rows.size() * row_bytes / 2 <= max_bytes) {
+  if (rows.size() * row_bytes <= max_bytes) {
     take(0, rows.size());
   } else {
     for_each_run(rows.size(), row_bytes, max_bytes, take);

@@ -23,9 +23,10 @@ struct Option {
   double decode_cost = 0;
 };
 
-/// Lets each codec make a plan and prices it. Codecs that cannot make rows smaller are left out.
-[[nodiscard]] std::vector<Option> plan_all(const PlanInput& input, const format::PayloadHeader& header,
-                                           std::span<const Candidate> candidates);
+/// Lets each codec make a plan and prices it on `priced_rows`, of which the plan's sample is a part. Codecs that cannot
+/// make rows smaller are left out.
+[[nodiscard]] std::vector<Option> plan_all(const PlanInput& input, Bytes priced_rows,
+                                           const format::PayloadHeader& header, std::span<const Candidate> candidates);
 
 /// What an objective makes as small as possible: bytes that are stored; bytes that gathers move; or the time to expand,
 /// which is the time to move what is read and written, or that to compute, whichever is longer.
@@ -34,8 +35,8 @@ struct Option {
 /// The option with the lowest cost; null when there is none.
 [[nodiscard]] Option* cheapest(std::span<Option> options, Objective objective);
 
-/// Rows spread over a tensor, at most `max_bytes` of them but one at least: `data` itself when it is no larger than
-/// twice that, else copies in `copied`.
+/// Rows spread over a tensor, at most `max_bytes` of them but one at least: `data` itself when it is no larger, else
+/// copies in `copied`.
 [[nodiscard]] Bytes take_sample(Bytes data, std::uint64_t row_bytes, std::uint64_t max_bytes,
                                 std::vector<std::byte>& copied);
 

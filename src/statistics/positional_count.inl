@@ -5,7 +5,8 @@
 // 2025). Every bit of a row is a one-bit number; adding rows bit-sliced takes about 5 logic operations a row for all
 // the bits of a vector, in place of one addition for each bit.
 
-using Vector = std::uint64_t __attribute__((vector_size(kPlaneBytes), aligned(1), may_alias));
+// The alignment is set apart from the size: where both stand in one attribute clang does not heed it.
+using Vector __attribute__((aligned(1), may_alias)) = std::uint64_t __attribute__((vector_size(kPlaneBytes)));
 
 /// a + b + c = 2 × high + low, in every bit.
 inline __attribute__((always_inline)) void add3(Vector& high, Vector& low, Vector a, Vector b, Vector c) {

@@ -78,6 +78,34 @@ TEST(Files, KeepNamesOrderAndMetadata) {
   EXPECT_NO_THROW(verify_file(path));
 }
 
+TEST(Files, ShowTheirTensorsInOrder) {
+  const TemporaryFolder folder;
+  const auto compressed = folder.path() / "compressed.safetensors";
+  const auto path = folder.path() / "raw.safetensors";
+  const OwnedTensor large = make_tensor(DType::kBF16, {30, 8}, Values::kNormal, 1);
+  const OwnedTensor empty = make_tensor(DType::kF32, {0, 4}, Values::kNormal, 1);
+  NamedTensors tensors;
+  tensors.emplace_back("z", compress(large.view()));
+  tensors.emplace_back("a", compress(empty.view()));
+  save(compressed, tensors);
+  decompress_file(compressed, path);
+
+  std::vector<std::string> names;
+  for_each_tensor(path, [&](const std::string& name, const TensorView& tensor) {
+    const OwnedTensor& wanted = name == "z" ? large : empty;
+    names.push_back(name);
+    EXPECT_EQ(tensor.dtype, wanted.dtype);
+    EXPECT_EQ(tensor.shape, wanted.shape);
+    EXPECT_TRUE(std::equal(wanted.data.begin(), wanted.data.end(), static_cast<const std::byte*>(tensor.data)));
+  });
+  EXPECT_EQ(names, (std::vector<std::string>{"z", "a"}));
+
+  const auto stop = [](const std::string&, const TensorView&) { throw Error(ErrorCode::kMismatch, "enough"); };
+  EXPECT_THROW(for_each_tensor(path, stop), Error);
+  EXPECT_THROW(for_each_tensor(compressed, [](const std::string&, const TensorView&) {}), Error);
+  EXPECT_THROW(for_each_tensor(folder.path() / "missing.npy", stop), Error);
+}
+
 TEST(Files, OfWrongContentsAreRefused) {
   const TemporaryFolder folder;
   const auto path = folder.path() / "t.safetensors";

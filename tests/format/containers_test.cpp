@@ -149,9 +149,9 @@ SafetensorsHeader header_with_payloads(const std::vector<std::string>& names) {
 
 TEST(Manifest, ComesBack) {
   SafetensorsHeader header = header_with_payloads({"a.stillbit"});
-  const Manifest manifest{
-      {{"format", "pt"}, {"by", "me"}},
-      {{"a", "a.stillbit", "F32", {2, 3}, "ibp", "packed"}, {"b", "a.stillbit", "F32", {2, 3}, "ibp", "packed"}}};
+  const Manifest manifest{{{"format", "pt"}, {"by", "me"}},
+                          {{"a", "a.stillbit", "F32", {2, 3}, "ibp", "packed", {{"ibp", 24}, {"raw", 152}}},
+                           {"b", "a.stillbit", "F32", {2, 3}, "ibp", "packed", {}}}};
   unwrap(attach(manifest, header));
   EXPECT_EQ(header.metadata.at("format"), "pt");
   const auto found = unwrap(find_manifest(header));
@@ -187,7 +187,7 @@ TEST(Manifest, ReservedKeysAreNotOverwritten) {
 }
 
 TEST(Manifest, WhatDoesNotFitTogetherIsRefused) {
-  const ManifestEntry entry{"a", "a.stillbit", "F32", {1}, "raw", "packed"};
+  const ManifestEntry entry{"a", "a.stillbit", "F32", {1}, "raw", "packed", {}};
   const auto fault = [](const Manifest& manifest, SafetensorsHeader header) {
     unwrap(attach(manifest, header));
     const auto result = find_manifest(header);

@@ -67,6 +67,30 @@ TEST(Payload, TilesOfSeveralRowsCountAsRows) {
   EXPECT_TRUE(parse_payload(payload_of(header)).ok());
 }
 
+TEST(Payload, RepeatsAreLeftOutOfTheSections) {
+  PayloadHeader header = packed_header();
+  header.num_repeats = 60;
+  EXPECT_EQ(header.stored_tiles().num_rows, 40U);
+  EXPECT_EQ(header.map_bits(), 6U);
+  EXPECT_EQ(header.map_bytes(), 75U);
+  header.index_bytes = index_bytes_for(40, 5);
+  header.rows_bytes = 1000;
+  const auto bytes = payload_of(header);
+  const Payload payload = unwrap(parse_payload(bytes));
+  EXPECT_EQ(payload.map.size(), 75U);
+  EXPECT_EQ(payload.header.num_repeats, 60U);
+}
+
+TEST(Payload, OneRowMayBeAllThatIsStored) {
+  PayloadHeader header = packed_header();
+  header.num_repeats = 99;
+  header.index_bits = 0;
+  header.index_bytes = 0;
+  header.rows_bytes = 20;
+  EXPECT_EQ(header.map_bytes(), 0U);
+  EXPECT_TRUE(parse_payload(payload_of(header)).ok());
+}
+
 struct BrokenRule {
   const char* field;
   PayloadHeader (*base)();

@@ -18,7 +18,7 @@ std::optional<std::span<const Counted>> WordCounter::count(std::span<const std::
   constexpr std::uint64_t kFactor = 0x9E3779B97F4A7C15U;
   const std::uint64_t most = std::min<std::uint64_t>(words.size(), max_distinct);
   const std::uint64_t capacity = std::bit_ceil(2 * most + 2);
-  const int shift = std::countl_zero(capacity) + 1;
+  const int shift = std::countl_zero(capacity - 1);
   slots_.assign(capacity, 0);
   counted_.clear();
   for (const std::uint64_t word : words) {

@@ -23,7 +23,7 @@ unsigned kind_bits_for(std::uint64_t num_kinds) noexcept {
 
 /// `num_bits` (0 to 64) ones.
 std::uint64_t ones(unsigned num_bits) noexcept {
-  return num_bits == 0 ? 0 : ~std::uint64_t{0} >> (64 - num_bits);
+  return num_bits >= 64 ? ~std::uint64_t{0} : (std::uint64_t{1} << num_bits) - 1;
 }
 
 Fault bad(const char* field, std::uint64_t value) {

@@ -104,7 +104,7 @@ class Planner {
     return {columns_.view_bytes, tensor_rows_ / static_cast<double>(num_words), row_bits_, shifts_[column]};
   }
   bool is_hopeless();
-  std::uint64_t num_to_count(std::span<const Counted> probed) const;
+  [[nodiscard]] std::uint64_t num_to_count(std::span<const Counted> probed) const;
   void plan_block(std::uint64_t first, std::uint64_t end);
 
   const Columns& columns_;
@@ -140,9 +140,9 @@ bool Planner::is_hopeless() {
   for (std::uint64_t i = 0; i < num_tried; ++i) {
     const std::uint64_t column = i * num_columns / num_tried;
     columns_.gather(column, column + 1, num_probed_, words_);
-    const auto probed = counter_.count(words_, num_probed_);
-    if (num_to_count(*probed) > 0) return false;
-    num_bits += cheapest_window(pricing(column, num_probed_), *probed).num_bits;
+    const auto probed = counter_.count(words_, num_probed_).value_or(std::span<const Counted>());
+    if (num_to_count(probed) > 0) return false;
+    num_bits += cheapest_window(pricing(column, num_probed_), probed).num_bits;
   }
   return num_bits > kMaxWindowShare * static_cast<double>(num_tried) * raw_.num_bits;
 }
@@ -153,10 +153,10 @@ void Planner::plan_block(std::uint64_t first, std::uint64_t end) {
   std::uint64_t most_words = 0;
   for (std::uint64_t column = first; column < end; ++column) {
     const auto part = std::span(words_).subspan((column - first) * num_probed_, num_probed_);
-    const auto probed = counter_.count(part, num_probed_);
-    num_words[column - first] = num_to_count(*probed);
+    const auto probed = counter_.count(part, num_probed_).value_or(std::span<const Counted>());
+    num_words[column - first] = num_to_count(probed);
     most_words = std::max(most_words, num_words[column - first]);
-    PricedKind window = cheapest_window(pricing(column, num_probed_), *probed);
+    PricedKind window = cheapest_window(pricing(column, num_probed_), probed);
     if (window.num_bits > kMaxWindowShare * raw_.num_bits) continue;
     kinds_[column] = std::move(window.kind);
     any_ = true;

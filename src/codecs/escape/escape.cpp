@@ -25,6 +25,9 @@ class EscapeCodec final : public RowCodec {
   std::uint64_t decode(const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) const override {
     return kernels_.decode(storage_.layout(), rows, num_rows, dst);
   }
+  std::uint64_t decode_past_caches(const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) const override {
+    return kernels_.decode_past_caches(storage_.layout(), rows, num_rows, dst);
+  }
 
  private:
   std::vector<std::byte> plan_bytes_;

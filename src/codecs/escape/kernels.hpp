@@ -12,6 +12,8 @@ struct Kernels {
   void (*measure)(const RowLayout& layout, const std::byte* rows, std::uint64_t num_rows, std::uint32_t* sizes);
   std::uint64_t (*encode)(const RowLayout& layout, const std::byte* row, std::byte* dst);
   std::uint64_t (*decode)(const RowLayout& layout, const StoredRow* rows, std::uint64_t num_rows, std::byte* dst);
+  std::uint64_t (*decode_past_caches)(const RowLayout& layout, const StoredRow* rows, std::uint64_t num_rows,
+                                      std::byte* dst);
 };
 
 /// The kernels for words of 1, 2, 4 or 8 bytes. Precondition: the machine supports `isa`.

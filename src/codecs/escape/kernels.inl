@@ -1,8 +1,13 @@
 // The loops of codec escape over rows: which stage follows which. Included once per instruction set, behind the stages
-// (stages.inl, or what an instruction set has in their place), in the same namespace.
+// (stages.inl, or what an instruction set has in their place), in the same namespace. An instruction set also says
+// whether it has stores that pass the caches (kCanPassCaches), orders them (finish_stores), and ends a row (put_row).
 //
 // Symbols are worked on in scratch memory, a plane of them at a time: a row's symbols stay in the first-level cache
 // between two stages, and each stage is a loop without branches that data decides.
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // does not see that scratch is written before it is read
+#endif
 
 /// Planes of a row of up to kColumns columns, on the stack; not set before they are written.
 template <class Symbol, std::uint64_t kColumns>
@@ -94,29 +99,43 @@ std::uint64_t encode(const RowLayout& shared_layout, const std::byte* row, std::
       return layout.row_bytes;
     };
     if (!take_symbols<Word>(layout, row, symbols)) return store_raw();
-    const Shifted shifted = choose_shift(layout, symbols);
-    const std::uint64_t size = layout.minimum_row_bytes + shifted.escape_bytes;
-    if (size >= layout.row_bytes) return store_raw();
-
-    if (shifted.shift != 0) subtract_shift(layout, symbols, shifted.shift);
+    std::uint64_t shift = 0;
+    if (layout.row_shifts) {
+      shift = choose_shift(layout, symbols).shift;
+      if (shift != 0) subtract_shift(layout, symbols, shift);
+    }
     pack_fields<Word>(layout, row, dst);
+    // How large the row becomes shows as it is written: what would not be shorter than the row is stored raw.
+    std::byte* const end = dst + layout.row_bytes;
     std::byte* out = dst + layout.fixed_bytes;
     std::uint64_t count = layout.num_columns;
     for (unsigned i = 0; i < layout.num_tiers; ++i) {
-      const std::uint64_t num_escapes = encode_tier(layout, i, scratch.symbols[i], count, out, scratch.symbols[i + 1]);
-      out += (count * layout.tier_bits[i] + 7) / 8;
+      const std::uint64_t plane_bytes = (count * layout.tier_bits[i] + 7) / 8;
+      if (plane_bytes >= static_cast<std::uint64_t>(end - out)) return store_raw();
+      count = encode_tier(layout, i, scratch.symbols[i], count, out, scratch.symbols[i + 1]);
+      out += plane_bytes;
       if (i == 0 && layout.row_shifts) {
-        store(out, static_cast<Symbol>(shifted.shift));
+        store(out, static_cast<Symbol>(shift));
         out += sizeof(Symbol);
       }
-      count = num_escapes;
     }
+    if (count * sizeof(Symbol) >= static_cast<std::uint64_t>(end - out)) return store_raw();
     __builtin_memcpy(out, scratch.symbols[layout.num_tiers], count * sizeof(Symbol));
-    return size;
+    return static_cast<std::uint64_t>(out - dst) + count * sizeof(Symbol);
   });
 }
 
-template <class Word, class RowScratch>
+/// Symbols that are written out, where they can be read: bytes where they are, others, which may lie at any address, in
+/// memory of their own.
+inline const std::uint8_t* written_out(const std::byte* src, std::uint64_t, std::uint8_t*) {
+  return reinterpret_cast<const std::uint8_t*>(src);
+}
+inline const std::uint16_t* written_out(const std::byte* src, std::uint64_t count, std::uint16_t* dst) {
+  __builtin_memcpy(dst, src, count * sizeof(*dst));
+  return dst;
+}
+
+template <class Word, bool kPastCaches, class RowScratch>
 inline bool decode_row(const RowLayout& layout, const std::byte* src, std::uint64_t num_bytes, std::byte* dst,
                        RowScratch& scratch) {
   using Symbol = SymbolOf<Word>;
@@ -138,27 +157,30 @@ inline bool decode_row(const RowLayout& layout, const std::byte* src, std::uint6
   }
   const std::uint64_t num_written_out = count[layout.num_tiers];
   if (num_written_out * sizeof(Symbol) > static_cast<std::uint64_t>(end - in)) return false;
-  __builtin_memcpy(scratch.symbols[layout.num_tiers], in, num_written_out * sizeof(Symbol));
-  for (unsigned i = layout.num_tiers; i-- > 1;)
-    fill_escapes(scratch.escapes[i], count[i], scratch.symbols[i + 1], scratch.symbols[i]);
-  end_first_tier<Word>(layout, src, shift, scratch.symbols[0], scratch.escapes[0], scratch.symbols[1], dst);
+  const Symbol* next = written_out(in, num_written_out, scratch.symbols[layout.num_tiers]);
+  for (unsigned i = layout.num_tiers; i-- > 1;) {
+    fill_escapes(scratch.escapes[i], count[i], next, scratch.symbols[i]);
+    next = scratch.symbols[i];
+  }
+  put_row<Word, kPastCaches>(layout, src, shift, scratch.symbols[0], scratch.escapes[0], next, dst);
   return true;
 }
 
-template <class Word>
+template <class Word, bool kPastCaches>
 std::uint64_t decode(const RowLayout& shared_layout, const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) {
   const RowLayout layout = shared_layout;
   return with_scratch<Word>(layout.num_columns, [&](auto& scratch) -> std::uint64_t {
     for (std::uint64_t i = 0; i < num_rows; ++i, dst += layout.row_bytes) {
       if (rows[i].is_raw) {
         __builtin_memcpy(dst, rows[i].data, layout.row_bytes);
-      } else if (!decode_row<Word>(layout, rows[i].data, rows[i].num_bytes, dst, scratch)) {
+      } else if (!decode_row<Word, kPastCaches>(layout, rows[i].data, rows[i].num_bytes, dst, scratch)) {
         return i;
       }
     }
+    if constexpr (kPastCaches) finish_stores();
     return num_rows;
   });
 }
 
 template <class Word>
-constexpr Kernels kKernelsFor{measure<Word>, encode<Word>, decode<Word>};
+constexpr Kernels kKernelsFor{measure<Word>, encode<Word>, decode<Word, false>, decode<Word, kCanPassCaches>};

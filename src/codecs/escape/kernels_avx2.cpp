@@ -12,6 +12,10 @@ namespace {
 inline std::uint64_t decode_tier(const RowLayout& layout, unsigned tier, const std::byte* codes, std::uint64_t count,
                                  std::uint8_t* symbols, std::uint64_t* escapes);
 
+#include "fields/writer.inl"
+
+#include "fields/plane_bmi2.inl"
+
 #include "codecs/escape/stages.inl"
 
 #include "codecs/escape/fields_bmi2.inl"
@@ -58,6 +62,14 @@ inline std::uint64_t decode_tier(const RowLayout& layout, unsigned tier, const s
     num_escapes += static_cast<unsigned>(__builtin_popcountll(found));
   }
   return num_escapes + decode_tier<std::uint8_t>(layout, tier, codes, count - first, symbols + first, escapes);
+}
+
+constexpr bool kCanPassCaches = false;
+inline void finish_stores() {}
+template <class Word, bool kPastCaches>
+inline void put_row(const RowLayout& layout, const std::byte* fixed, SymbolOf<Word> shift, SymbolOf<Word>* symbols,
+                    const std::uint64_t* escapes, const SymbolOf<Word>* next, std::byte* dst) {
+  end_first_tier<Word>(layout, fixed, shift, symbols, escapes, next, dst);
 }
 
 #include "codecs/escape/kernels.inl"

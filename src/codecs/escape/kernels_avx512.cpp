@@ -10,6 +10,10 @@
 namespace stillbit::escape::avx512 {
 namespace {
 
+#include "fields/writer.inl"
+
+#include "fields/plane_bmi2.inl"
+
 #include "codecs/escape/stages.inl"
 
 #include "codecs/escape/fields_bmi2.inl"
@@ -54,8 +58,7 @@ template <>
 struct Lanes<std::uint8_t> {
   static __m512i load(const std::byte* src, AllLanes) { return _mm512_loadu_si512(src); }
   static __m512i load(const std::byte* src, __mmask64 lanes) { return _mm512_maskz_loadu_epi8(lanes, src); }
-  static void store(std::byte* dst, AllLanes, __m512i words) { _mm512_storeu_si512(dst, words); }
-  static void store(std::byte* dst, __mmask64 lanes, __m512i words) { _mm512_mask_storeu_epi8(dst, lanes, words); }
+  static void store_some(std::byte* dst, __mmask64 lanes, __m512i words) { _mm512_mask_storeu_epi8(dst, lanes, words); }
   static __m512i set(std::uint64_t value) { return byte_of(value); }
   // Bits that cross into the next byte are masked by the caller, or are none.
   static __m512i shift_left(__m512i words, __m128i count) { return _mm512_sll_epi16(words, count); }
@@ -71,12 +74,12 @@ struct Lanes<std::uint16_t> {
   static __m512i load(const std::byte* src, __mmask64 lanes) {
     return _mm512_maskz_loadu_epi16(static_cast<__mmask32>(lanes), src);
   }
-  static void store(std::byte* dst, AllLanes, __m512i words) { _mm512_storeu_si512(dst, words); }
-  static void store(std::byte* dst, __mmask64 lanes, __m512i words) {
+  static void store_some(std::byte* dst, __mmask64 lanes, __m512i words) {
     _mm512_mask_storeu_epi16(dst, static_cast<__mmask32>(lanes), words);
   }
   static __m512i set(std::uint64_t value) { return _mm512_set1_epi16(static_cast<short>(value)); }
   static __m512i shift_left(__m512i words, __m128i count) { return _mm512_sll_epi16(words, count); }
+  static __m512i shift_right(__m512i words, __m128i count) { return _mm512_srl_epi16(words, count); }
   static __m512i widen(__m512i symbols, unsigned part) {
     return _mm512_cvtepu8_epi16(part == 0 ? _mm512_castsi512_si256(symbols) : _mm512_extracti64x4_epi64(symbols, 1));
   }
@@ -92,12 +95,12 @@ struct Lanes<std::uint32_t> {
   static __m512i load(const std::byte* src, __mmask64 lanes) {
     return _mm512_maskz_loadu_epi32(static_cast<__mmask16>(lanes), src);
   }
-  static void store(std::byte* dst, AllLanes, __m512i words) { _mm512_storeu_si512(dst, words); }
-  static void store(std::byte* dst, __mmask64 lanes, __m512i words) {
+  static void store_some(std::byte* dst, __mmask64 lanes, __m512i words) {
     _mm512_mask_storeu_epi32(dst, static_cast<__mmask16>(lanes), words);
   }
   static __m512i set(std::uint64_t value) { return _mm512_set1_epi32(static_cast<int>(value)); }
   static __m512i shift_left(__m512i words, __m128i count) { return _mm512_sll_epi32(words, count); }
+  static __m512i shift_right(__m512i words, __m128i count) { return _mm512_srl_epi32(words, count); }
   static __m512i widen(__m512i symbols, unsigned part) {
     switch (part) {
       case 0:
@@ -187,6 +190,39 @@ inline void count_beyond(const RowLayout& layout, const std::uint8_t* symbols, s
   num_beyond[0] = beyond_first;
   num_beyond[1] = beyond_second;
   num_beyond[2] = beyond_third;
+}
+
+/// Fields of whole bytes: each word's field is brought to its low end, and the bytes above it are left out.
+template <class Word>
+inline void pack_whole_bytes(const RowLayout& layout, const std::byte* row, std::byte* dst) {
+  const WordShape& shape = layout.shape;
+  const __m512i rest_mask = Lanes<Word>::set(shape.rest_mask);
+  const __m512i sign_mask = Lanes<Word>::set(shape.sign_mask >> shape.sign_shift);
+  const __m128i dropped_bits = shift_count(shape.dropped_bits);
+  const __m128i sign_shift = shift_count(shape.sign_shift);
+  const std::uint64_t field_bytes = shape.fixed_bits / 8;
+  constexpr std::uint64_t kEachWord = ~std::uint64_t{0} / low_mask(sizeof(Word));
+  const __mmask64 kept = low_mask(static_cast<unsigned>(field_bytes)) * kEachWord;
+  for (std::uint64_t first = 0; first < layout.num_columns; first += kLanes) {
+    for_each_vector<Word>(first, layout.num_columns, [&](unsigned, std::uint64_t offset, auto lanes) {
+      const __m512i words = Lanes<Word>::load(row + offset, lanes);
+      const __m512i rest = _mm512_and_si512(Lanes<Word>::shift_right(words, dropped_bits), rest_mask);
+      const __m512i sign = _mm512_and_si512(Lanes<Word>::shift_right(words, sign_shift), sign_mask);
+      _mm512_storeu_si512(dst, _mm512_maskz_compress_epi8(kept, _mm512_or_si512(rest, sign)));
+      dst += 64 / sizeof(Word) * field_bytes;
+    });
+  }
+}
+
+template <>
+inline void pack_fields<std::uint16_t>(const RowLayout& layout, const std::byte* row, std::byte* dst) {
+  if (layout.shape.fixed_bits % 8 == 0) return pack_whole_bytes<std::uint16_t>(layout, row, dst);
+  extract_fields<std::uint16_t>(row, layout.num_columns, field_place(layout.shape), layout.shape.fixed_bits, dst);
+}
+template <>
+inline void pack_fields<std::uint32_t>(const RowLayout& layout, const std::byte* row, std::byte* dst) {
+  if (layout.shape.fixed_bits % 8 == 0) return pack_whole_bytes<std::uint32_t>(layout, row, dst);
+  extract_fields<std::uint32_t>(row, layout.num_columns, field_place(layout.shape), layout.shape.fixed_bits, dst);
 }
 
 /// Writes a block of 64 codes.
@@ -324,7 +360,7 @@ inline std::uint64_t begin_first_tier(const RowLayout& layout, const std::byte* 
 /// Puts the bytes at `next`, in order, into the lanes that were found. The load is kept apart from the expansion: as
 /// one instruction they take several times as long (AMD Zen 4).
 inline __m512i expand(__m512i symbols, __mmask64 found, const std::uint8_t* next) {
-  __m512i bytes = _mm512_loadu_si512(next);
+  __m512i bytes = _mm512_loadu_si512(next);  // NOLINT(misc-const-correctness): may be changed below
   __asm__("" : "+v"(bytes));
   return _mm512_mask_expand_epi8(symbols, found, bytes);
 }
@@ -341,15 +377,29 @@ inline void fill_escapes(const std::uint64_t* escapes, std::uint64_t count, cons
 /// What a row of this layout needs of `join_words`.
 enum class Join { kByteFields, kSignInPlace, kAny };
 
-template <class Word, Join kJoin, bool kHasShifts, unsigned kWidth>
+/// Writes words; whole vectors past the caches where that is wanted, at addresses that are multiples of 64 then.
+template <class Word, bool kPastCaches>
+inline void store_words(std::byte* dst, AllLanes, __m512i words) {
+  if constexpr (kPastCaches) {
+    _mm512_stream_si512(reinterpret_cast<__m512i*>(dst), words);
+  } else {
+    _mm512_storeu_si512(dst, words);
+  }
+}
+template <class Word, bool kPastCaches>
+inline void store_words(std::byte* dst, __mmask64 lanes, __m512i words) {
+  Lanes<Word>::store_some(dst, lanes, words);
+}
+
+template <class Word, bool kPastCaches, Join kJoin, bool kHasShifts, unsigned kWidth>
 inline void join_words(const RowLayout& layout, const std::byte* fixed, std::uint8_t shift, const std::uint8_t* next,
                        std::byte* dst) {
-  const FieldUnpacking& unpacking = layout.unpacking;
+  const fields::FieldUnpacking& unpacking = layout.unpacking;
   const __m512i symbol_of_code = symbols_of_codes(layout, 0);
   const Codes codes{kWidth};
   const __m512i from_byte = _mm512_loadu_si512(unpacking.from_byte);
   const __m512i from_bit = _mm512_loadu_si512(unpacking.from_bit);
-  const __m512i fixed_mask = Lanes<Word>::set(unpacking.mask);
+  const __m512i fixed_mask = Lanes<Word>::set(layout.unpacked_mask);
   const __m512i sign_mask = Lanes<Word>::set(layout.shape.sign_mask);
   const __m128i symbol_at = shift_count(layout.shape.symbol_at);
   const __m128i sign_shift = shift_count(layout.shape.symbol_bits);
@@ -381,54 +431,53 @@ inline void join_words(const RowLayout& layout, const std::byte* fixed, std::uin
         const __m512i sign = Lanes<Word>::shift_left(field, sign_shift);
         word = _mm512_ternarylogic_epi64(sign, sign_mask, word, kFirstUnderSecondOrThird);
       }
-      Lanes<Word>::store(dst + offset, lanes, word);
+      store_words<Word, kPastCaches>(dst + offset, lanes, word);
     });
   }
 }
 
-template <class Word, Join kJoin, bool kHasShifts>
+template <class Word, bool kPastCaches, Join kJoin, bool kHasShifts>
 inline void join_words(const RowLayout& layout, const std::byte* fixed, std::uint8_t shift, const std::uint8_t* next,
                        std::byte* dst) {
   using JoinWords = void(const RowLayout&, const std::byte*, std::uint8_t, const std::uint8_t*, std::byte*);
-  constexpr JoinWords* kOfWidth[] = {join_words<Word, kJoin, kHasShifts, 1>, join_words<Word, kJoin, kHasShifts, 2>,
-                                     join_words<Word, kJoin, kHasShifts, 3>, join_words<Word, kJoin, kHasShifts, 4>};
+  constexpr JoinWords* kOfWidth[] = {
+      join_words<Word, kPastCaches, kJoin, kHasShifts, 1>, join_words<Word, kPastCaches, kJoin, kHasShifts, 2>,
+      join_words<Word, kPastCaches, kJoin, kHasShifts, 3>, join_words<Word, kPastCaches, kJoin, kHasShifts, 4>};
   kOfWidth[layout.tier_bits[0] - 1](layout, fixed, shift, next, dst);
 }
 
-template <class Word, Join kJoin>
+template <class Word, bool kPastCaches, Join kJoin>
 inline void join_words(const RowLayout& layout, const std::byte* fixed, std::uint8_t shift, const std::uint8_t* next,
                        std::byte* dst) {
   const bool has_shifts = shift != 0 || layout.column_shifts != nullptr;
-  has_shifts ? join_words<Word, kJoin, true>(layout, fixed, shift, next, dst)
-             : join_words<Word, kJoin, false>(layout, fixed, shift, next, dst);
+  has_shifts ? join_words<Word, kPastCaches, kJoin, true>(layout, fixed, shift, next, dst)
+             : join_words<Word, kPastCaches, kJoin, false>(layout, fixed, shift, next, dst);
 }
 
-template <class Word>
-inline void choose_join(const RowLayout& layout, const std::byte* fixed, std::uint8_t shift, const std::uint8_t* next,
-                        std::byte* dst) {
-  const FieldUnpacking& unpacking = layout.unpacking;
-  if (!unpacking.has_sign) return join_words<Word, Join::kAny>(layout, fixed, shift, next, dst);
-  if (!unpacking.is_whole_bytes) return join_words<Word, Join::kSignInPlace>(layout, fixed, shift, next, dst);
-  join_words<Word, Join::kByteFields>(layout, fixed, shift, next, dst);
+template <class Word, bool kPastCaches>
+inline void join_words(const RowLayout& layout, const std::byte* fixed, std::uint8_t shift, const std::uint8_t* next,
+                       std::byte* dst) {
+  if (kPastCaches && reinterpret_cast<std::uintptr_t>(dst) % 64 != 0)
+    return join_words<Word, false>(layout, fixed, shift, next, dst);
+  if (!layout.unpacks_sign) return join_words<Word, kPastCaches, Join::kAny>(layout, fixed, shift, next, dst);
+  if (!layout.unpacking.is_whole_bytes)
+    return join_words<Word, kPastCaches, Join::kSignInPlace>(layout, fixed, shift, next, dst);
+  join_words<Word, kPastCaches, Join::kByteFields>(layout, fixed, shift, next, dst);
 }
 
-template <>
-inline void end_first_tier<std::uint8_t>(const RowLayout& layout, const std::byte* fixed, std::uint8_t shift,
-                                         std::uint8_t*, const std::uint64_t*, const std::uint8_t* next,
-                                         std::byte* dst) {
-  choose_join<std::uint8_t>(layout, fixed, shift, next, dst);
+template <class Word, bool kPastCaches>
+inline void put_row(const RowLayout& layout, const std::byte* fixed, SymbolOf<Word> shift, SymbolOf<Word>* symbols,
+                    const std::uint64_t* escapes, const SymbolOf<Word>* next, std::byte* dst) {
+  if constexpr (sizeof(Word) <= 4) {
+    join_words<Word, kPastCaches>(layout, fixed, shift, next, dst);
+  } else {
+    end_first_tier<Word>(layout, fixed, shift, symbols, escapes, next, dst);
+  }
 }
-template <>
-inline void end_first_tier<std::uint16_t>(const RowLayout& layout, const std::byte* fixed, std::uint8_t shift,
-                                          std::uint8_t*, const std::uint64_t*, const std::uint8_t* next,
-                                          std::byte* dst) {
-  choose_join<std::uint16_t>(layout, fixed, shift, next, dst);
-}
-template <>
-inline void end_first_tier<std::uint32_t>(const RowLayout& layout, const std::byte* fixed, std::uint8_t shift,
-                                          std::uint8_t*, const std::uint64_t*, const std::uint8_t* next,
-                                          std::byte* dst) {
-  choose_join<std::uint32_t>(layout, fixed, shift, next, dst);
+
+constexpr bool kCanPassCaches = true;
+inline void finish_stores() {
+  _mm_sfence();
 }
 
 #include "codecs/escape/kernels.inl"

@@ -8,9 +8,21 @@ namespace stillbit::escape {
 namespace portable {
 namespace {
 
+#include "fields/writer.inl"
+
+#include "fields/plane.inl"
+
 #include "codecs/escape/stages.inl"
 
 #include "codecs/escape/fields.inl"
+
+constexpr bool kCanPassCaches = false;
+inline void finish_stores() {}
+template <class Word, bool kPastCaches>
+inline void put_row(const RowLayout& layout, const std::byte* fixed, SymbolOf<Word> shift, SymbolOf<Word>* symbols,
+                    const std::uint64_t* escapes, const SymbolOf<Word>* next, std::byte* dst) {
+  end_first_tier<Word>(layout, fixed, shift, symbols, escapes, next, dst);
+}
 
 #include "codecs/escape/kernels.inl"
 

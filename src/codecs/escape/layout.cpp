@@ -42,36 +42,6 @@ Result<std::vector<std::uint16_t>> parse_symbols(Bytes bytes, std::size_t& offse
   return symbols;
 }
 
-FieldUnpacking field_unpacking(const WordShape& shape, unsigned view_bytes) {
-  FieldUnpacking result;
-  const unsigned word_bits = 8 * view_bytes;
-  const unsigned words_per_group = 8 / view_bytes;
-  // The sign gets to its place with the byte that it is in, unless there are bits of the rest in that byte.
-  result.has_sign = shape.sign_bits == 0 || shape.symbol_at <= word_bits - 8;
-  result.mask = shape.rest_mask << shape.dropped_bits | (result.has_sign ? shape.sign_mask : 0);
-  result.plane_bytes = std::uint64_t{words_per_group} * shape.fixed_bits;
-  for (unsigned i = 0; i < 64; ++i) {
-    const unsigned group_bit = i / 8 * words_per_group * shape.fixed_bits;
-    const unsigned field_bit = group_bit % 8 + i % 8 / view_bytes * shape.fixed_bits;
-    const unsigned byte_in_word = i % view_bytes;
-    const bool is_sign_byte =
-        shape.sign_bits != 0 && shape.symbol_at <= word_bits - 8 && byte_in_word + 1 == view_bytes;
-    const unsigned bit =
-        (is_sign_byte ? field_bit + shape.fixed_bits - 8 : field_bit + 8 * byte_in_word - shape.dropped_bits) % 64;
-    result.from_byte[i] = static_cast<std::uint8_t>(group_bit / 8 + i % 8);
-    result.from_bit[i] = static_cast<std::uint8_t>(bit);
-  }
-  result.is_whole_bytes = std::all_of(std::begin(result.from_bit), std::end(result.from_bit),
-                                      [](std::uint8_t bit) { return bit % 8 == 0; });
-  if (result.is_whole_bytes) {
-    for (unsigned i = 0; i < 64; ++i) {
-      const unsigned group_byte = result.from_byte[i] - i % 8;
-      result.from_byte[i] = static_cast<std::uint8_t>(group_byte + result.from_bit[i] / 8);
-    }
-  }
-  return result;
-}
-
 }  // namespace
 
 unsigned min_symbol_bits(unsigned view_bytes) noexcept {
@@ -182,7 +152,14 @@ RowLayoutStorage::RowLayoutStorage(const Plan& plan) {
   shape.forbidden = low_mask(plan.dropped_bits) | (plan.sign_bits == 0 ? sign : 0);
   shape.symbol_mask = low_mask(plan.symbol_bits);
 
-  layout_.unpacking = field_unpacking(shape, plan.view_bytes);
+  // The sign gets to its place with the byte that it is in, unless there are bits of the rest in that byte.
+  const bool is_sign_apart = shape.symbol_at <= word_bits - 8;
+  layout_.unpacks_sign = plan.sign_bits == 0 || is_sign_apart;
+  layout_.unpacked_mask = shape.rest_mask << shape.dropped_bits | (layout_.unpacks_sign ? shape.sign_mask : 0);
+  layout_.unpacking = fields::unpacking_for({.word_bytes = plan.view_bytes,
+                                             .field_bits = shape.fixed_bits,
+                                             .place = shape.dropped_bits,
+                                             .ends_on_top = plan.sign_bits != 0 && is_sign_apart});
 
   layout_.row_bytes = plan.row_bytes;
   layout_.num_columns = plan.num_columns();

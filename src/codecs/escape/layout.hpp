@@ -3,6 +3,7 @@
 #include "codecs/escape/lane.hpp"
 #include "core/bytes.hpp"
 #include "core/result.hpp"
+#include "fields/unpacking.hpp"
 
 #include <array>
 #include <cstdint>
@@ -58,18 +59,6 @@ Result<Plan> parse(Bytes bytes, std::uint64_t row_bytes);
 /// What kernels may read or write behind the last symbol of a row: they work on whole vectors.
 inline constexpr std::uint64_t kPadding = 64;
 
-/// How 64 bytes of words get their fixed fields out of the plane of them. A permutation brings byte `from_byte[i]` of
-/// the plane to byte i; a shift then takes for byte i the 8 bits from bit `from_bit[i]` on (modulo 64) of the 8 bytes
-/// that it lies in. What is under `mask` is then in its place in the word.
-struct FieldUnpacking {
-  std::uint8_t from_byte[64] = {};
-  std::uint8_t from_bit[64] = {};
-  std::uint64_t mask = 0;
-  std::uint64_t plane_bytes = 0;  ///< that the fields of 64 bytes of words take
-  bool has_sign = false;          ///< whether the sign is under the mask; if not it stands above the rest, at symbol_at
-  bool is_whole_bytes = false;    ///< bytes are taken as they are: the permutation alone does it
-};
-
 /// A plan laid out for the kernels.
 ///
 /// Plain numbers and pointers, without member functions: kernels are compiled for several instruction sets, and what is
@@ -82,7 +71,9 @@ struct RowLayout {
   std::uint64_t code_bytes = 0;
   std::uint64_t minimum_row_bytes = 0;
 
-  FieldUnpacking unpacking;
+  fields::FieldUnpacking unpacking;  ///< of fixed fields
+  std::uint64_t unpacked_mask = 0;   ///< of the word: what is in its place once its fixed field is unpacked
+  bool unpacks_sign = false;         ///< the sign is under the mask; if not it stands above the rest, at symbol_at
 
   unsigned num_tiers = 0;
   unsigned tier_bits[kMaxTiers] = {};

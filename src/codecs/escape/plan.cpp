@@ -11,7 +11,7 @@ namespace {
 
 /// A plan is made from at most this much of the sample, in tiles spread over it: tables of a few dozen symbols are
 /// found on little data.
-constexpr std::uint64_t kMaxSampleBytes = std::uint64_t{1} << 20;
+constexpr std::uint64_t kMaxSampleBytes = std::uint64_t{512} << 10;
 
 /// Widths of tiers that are worth a try. Three tiers of 2, 2 and 3 bits come out best on most trained weights; 3-bit
 /// tiers where the symbol takes mantissa bits in or where exponents are spread, 1-bit ones where one exponent rules.
@@ -38,10 +38,13 @@ template <class Word>
 void take_symbols(Bytes tile, unsigned symbol_bits, SampledSymbols& taken) {
   const unsigned symbol_at = 8 * sizeof(Word) - 1 - symbol_bits;
   std::uint64_t all = 0;
-  for (std::size_t offset = 0; offset < tile.size(); offset += sizeof(Word)) {
-    const auto word = load<Word>(tile.data() + offset);
+  const std::size_t first = taken.symbols.size();
+  taken.symbols.resize(first + tile.size() / sizeof(Word));
+  std::uint16_t* symbols = taken.symbols.data() + first;
+  for (std::size_t i = 0; i < tile.size() / sizeof(Word); ++i) {
+    const auto word = load<Word>(tile.data() + i * sizeof(Word));
     all |= word;
-    taken.symbols.push_back(static_cast<std::uint16_t>(word >> symbol_at & low_mask(symbol_bits)));
+    symbols[i] = static_cast<std::uint16_t>(word >> symbol_at & low_mask(symbol_bits));
   }
   taken.all |= all;
 }
@@ -75,6 +78,13 @@ Counts counts_of(const SampledSymbols& sampled) {
   Counts counts(std::size_t{1} << sampled.symbol_bits);
   for (const std::uint16_t symbol : sampled.symbols) ++counts[symbol];
   return counts;
+}
+
+/// The counts of symbols of fewer bits: those of all symbols that begin with them.
+Counts narrowed(const Counts& counts, unsigned dropped_bits) {
+  Counts result(counts.size() >> dropped_bits);
+  for (std::size_t symbol = 0; symbol < counts.size(); ++symbol) result[symbol >> dropped_bits] += counts[symbol];
+  return result;
 }
 
 /// A choice of tiers, and the bits that codes and written out symbols then take.
@@ -176,17 +186,18 @@ struct Best {
   std::optional<Plan> plan;
   double bytes = 0;  ///< of the whole tensor, by the part of the sample that was looked at
 
-  void consider(const PlanInput& input, const SampledSymbols& sampled, bool row_shifts, const Symbols& column_shifts) {
+  void consider(const PlanInput& input, const SampledSymbols& sampled, unsigned symbol_bits, const Counts& counts,
+                bool row_shifts, const Symbols& column_shifts) {
     Plan candidate;
     candidate.row_bytes = input.geometry.row_bytes;
     candidate.view_bytes = sampled.view_bytes;
-    candidate.symbol_bits = sampled.symbol_bits;
-    const unsigned rest_bits = 8 * sampled.view_bytes - 1 - sampled.symbol_bits;
+    candidate.symbol_bits = symbol_bits;
+    const unsigned rest_bits = 8 * sampled.view_bytes - 1 - symbol_bits;
     candidate.sign_bits = sampled.all >> (8 * sampled.view_bytes - 1) & 1;
     candidate.dropped_bits = std::min(rest_bits, static_cast<unsigned>(std::countr_zero(sampled.all)));
     candidate.row_shifts = row_shifts;
     candidate.column_shifts = column_shifts;
-    Tiers tiers = cheapest_tiers(counts_of(sampled), candidate.symbol_size());
+    Tiers tiers = cheapest_tiers(counts, candidate.symbol_size());
     candidate.tiers = std::move(tiers.tiers);
     if (minimum_row_bytes(candidate) >= candidate.row_bytes) return;
 
@@ -208,21 +219,27 @@ void consider_view(const PlanInput& input, unsigned view_bytes, Best& best) {
   const SampledSymbols widest = take_symbols(input, view_bytes);
   if (widest.all == 0) return;
   Best of_view;
+  const Counts counts = counts_of(widest);
   for (unsigned bits = min_symbol_bits(view_bytes); bits <= widest.symbol_bits; ++bits)
-    of_view.consider(input, narrowed(widest, bits), false, {});
-  if (!of_view.plan) return;
+    of_view.consider(input, widest, bits, narrowed(counts, widest.symbol_bits - bits), false, {});
+  // Shifts gain a few per cent: not enough where another view is far better.
+  if (!of_view.plan || (best.plan && of_view.bytes > 1.1 * best.bytes)) return;
 
   // The symbol that serves best without shifts is the one to try them on.
-  SampledSymbols shifted = narrowed(widest, of_view.plan->symbol_bits);
+  const unsigned bits = of_view.plan->symbol_bits;
+  SampledSymbols shifted = narrowed(widest, bits);
+  const auto consider = [&](const SampledSymbols& symbols, bool row_shifts, const Symbols& column_shifts) {
+    of_view.consider(input, symbols, bits, counts_of(symbols), row_shifts, column_shifts);
+  };
   SampledSymbols by_row = shifted;
   shift_rows(by_row);
-  of_view.consider(input, by_row, true, {});
+  consider(by_row, true, {});
   const std::uint64_t period = input.period_bytes / view_bytes;
   if (input.period_bytes % view_bytes == 0 && period > 1) {
     const Symbols column_shifts = shift_columns(shifted, period);
-    of_view.consider(input, shifted, false, column_shifts);
+    consider(shifted, false, column_shifts);
     shift_rows(shifted);
-    of_view.consider(input, shifted, true, column_shifts);
+    consider(shifted, true, column_shifts);
   }
   if (best.plan && of_view.bytes >= best.bytes) return;
   best = std::move(of_view);
@@ -234,8 +251,10 @@ std::unique_ptr<RowCodec> plan(const PlanInput& input) {
   const std::uint64_t row_bytes = input.geometry.row_bytes;
   if (row_bytes == 0 || row_bytes > kMaxRowBytes || input.sample.empty()) return nullptr;
   Best best;
-  for (const unsigned view_bytes : {1U, 2U, 4U, 8U}) {
-    if (row_bytes % view_bytes == 0) consider_view(input, view_bytes, best);
+  // The element's own size first: it is mostly the best, and others are then given up on early.
+  if (row_bytes % input.element_bytes == 0) consider_view(input, input.element_bytes, best);
+  for (const unsigned view_bytes : {2U, 4U, 8U, 1U}) {
+    if (view_bytes != input.element_bytes && row_bytes % view_bytes == 0) consider_view(input, view_bytes, best);
   }
   if (!best.plan || best.bytes >= static_cast<double>(input.geometry.num_bytes())) return nullptr;
   return make(*best.plan);

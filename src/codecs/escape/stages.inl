@@ -1,7 +1,7 @@
-// The stages of codec escape in plain C++, for any instruction set and any size of words. Included inside a namespace;
-// `pack_fields` and `join_fields` are declared here and come from another file (fields.inl, or what an instruction set
-// has in its place).
-// "Symbols" are always those of one row, or of the escapes of one row, in order.
+// The stages of codec escape in plain C++, for any instruction set and any size of words. Included inside a namespace,
+// behind fields/writer.inl; `pack_fields` and `join_fields` are declared here and come from another file (fields.inl,
+// or what an instruction set has in its place). "Symbols" are always those of one row, or of the escapes of one row, in
+// order.
 
 template <class Word>
 struct SymbolOfWord {
@@ -18,22 +18,6 @@ template <class Word>
 void pack_fields(const RowLayout& layout, const std::byte* row, std::byte* dst);
 template <class Word>
 void join_fields(const RowLayout& layout, const std::byte* fixed, const SymbolOf<Word>* symbols, std::byte* dst);
-
-/// Appends fields of up to 57 bits to a bit stream. Writes whole words: 8 bytes behind the stream must be writable.
-struct FieldWriter {
-  std::byte* dst;
-  std::uint64_t pending = 0;
-  unsigned num_pending = 0;  ///< 0 to 7
-
-  void put(std::uint64_t field, unsigned num_bits) {
-    pending |= field << num_pending;
-    store(dst, pending);
-    const unsigned total = num_pending + num_bits;
-    dst += total / 8;
-    pending = total / 8 == 8 ? 0 : pending >> (total / 8 * 8);
-    num_pending = total % 8;
-  }
-};
 
 /// Takes each word's symbol. False when a word has a bit set that must be zero.
 template <class Word>

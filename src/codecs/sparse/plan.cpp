@@ -159,8 +159,8 @@ void consider(const Draft& draft, const PlanInput& input, PricedPlan& best) {
   const CodingPrices prices = coding_prices(draft.view_bytes, plan.num_columns(), low_bits, weight);
   const Coding codings[] = {cheapest_dictionary(WordCounts(words), prices),
                             cheapest_window(words, kWindowWords, prices)};
-  // Both are estimates: one that seems to be far behind is not tried.
-  constexpr double kCodingTolerance = 1.1;
+  // Both are estimates, and close ones: one that is behind by more than they may err is not tried.
+  constexpr double kCodingTolerance = 1.02;
   const double lowest = std::min(codings[0].num_bits, codings[1].num_bits);
   for (const Coding& coding : codings) {
     if (coding.num_bits > kCodingTolerance * lowest) continue;

@@ -1,0 +1,29 @@
+#include "codecs/window/kernels.hpp"
+
+#include <immintrin.h>
+
+// Compiled for AVX2 and BMI2; reached only on machines that have them. The loops of stages.inl become vectors by
+// themselves.
+
+namespace stillbit::window::avx2 {
+namespace {
+
+#include "fields/writer.inl"
+
+#include "fields/plane_bmi2.inl"
+
+#include "codecs/window/chunk.inl"
+
+#include "codecs/window/stages.inl"
+
+#include "codecs/window/fields_bmi2.inl"
+
+#include "codecs/window/kernels.inl"
+
+}  // namespace
+
+extern const Kernels kKernels[4];
+const Kernels kKernels[4] = {kKernelsFor<std::uint8_t>, kKernelsFor<std::uint16_t>, kKernelsFor<std::uint32_t>,
+                             kKernelsFor<std::uint64_t>};
+
+}  // namespace stillbit::window::avx2

@@ -1,0 +1,31 @@
+#include "codecs/window/kernels.hpp"
+
+#include <immintrin.h>
+
+// Compiled for AVX-512 with byte permutations (VBMI, VBMI2); reached only on machines that have them. The stages are
+// those of stages.inl, on 64 bytes of words at a time.
+
+namespace stillbit::window::avx512 {
+namespace {
+
+#include "fields/writer.inl"
+
+#include "fields/plane_bmi2.inl"
+
+#include "codecs/window/chunk.inl"
+
+#include "codecs/window/fields_bmi2.inl"
+
+#include "codecs/window/lanes_avx512.inl"
+
+#include "codecs/window/stages_avx512.inl"
+
+#include "codecs/window/kernels.inl"
+
+}  // namespace
+
+extern const Kernels kKernels[4];
+const Kernels kKernels[4] = {kKernelsFor<std::uint8_t>, kKernelsFor<std::uint16_t>, kKernelsFor<std::uint32_t>,
+                             kKernelsFor<std::uint64_t>};
+
+}  // namespace stillbit::window::avx512

@@ -1,0 +1,172 @@
+// The stages of codec window on AVX-512 registers. Included inside a namespace, behind chunk.inl and lanes_avx512.inl.
+
+constexpr std::uint64_t kVectorBytes = 64;
+
+template <class Word>
+using MaskOf = typename Lanes<Word>::Mask;
+
+template <class Mask>
+inline std::uint64_t count_of(Mask lanes) {
+  return static_cast<unsigned>(__builtin_popcountll(lanes));
+}
+
+/// The lanes that `num_bytes` bytes of words fill: fewer than all.
+template <class Word>
+inline MaskOf<Word> lanes_of(std::uint64_t num_bytes) {
+  return static_cast<MaskOf<Word>>((std::uint64_t{1} << (num_bytes / sizeof(Word))) - 1);
+}
+
+template <class Word>
+constexpr MaskOf<Word> kAllLanes = static_cast<MaskOf<Word>>(~MaskOf<Word>{0});
+
+/// Tells which words do not fit into fields.
+template <class Word, bool kIsSigned>
+struct Splitter {
+  unsigned sign_shift;
+  __m512i sign_place;
+  __m512i dropped;
+  __m512i marker;
+
+  explicit Splitter(const RowLayout& layout)
+      : sign_shift(8 * sizeof(Word) - 1 - layout.dropped_bits),
+        sign_place(Lanes<Word>::set(layout.dropped + 1)),
+        dropped(Lanes<Word>::set(layout.dropped)),
+        marker(Lanes<Word>::set(layout.marker)) {}
+
+  /// The placed offsets of words.
+  [[nodiscard]] __m512i offsets(__m512i words, __m512i bases) const {
+    if constexpr (!kIsSigned) return Lanes<Word>::subtract(words, bases);
+    const __m512i signs = _mm512_and_si512(Lanes<Word>::shift_right(words, sign_shift), sign_place);
+    const __m512i values = _mm512_or_si512(Lanes<Word>::add(words, words), signs);
+    return Lanes<Word>::subtract(values, bases);
+  }
+  [[nodiscard]] MaskOf<Word> exceptions(__m512i words, __m512i offsets) const {
+    return Lanes<Word>::not_below(offsets, marker) | Lanes<Word>::any_bit(words, dropped);
+  }
+};
+
+template <class Word, bool kIsSigned>
+inline std::uint64_t count_exceptions(const RowLayout& layout, const std::byte* row) {
+  const Splitter<Word, kIsSigned> splitter(layout);
+  const std::uint64_t base_step = layout.has_column_bases ? 1 : 0;
+  const auto exceptions_at = [&](std::uint64_t offset, __m512i words) {
+    const __m512i bases = _mm512_loadu_si512(layout.bases + offset * base_step);
+    return splitter.exceptions(words, splitter.offsets(words, bases));
+  };
+  std::uint64_t num_exceptions = 0;
+  std::uint64_t offset = 0;
+  for (; offset + kVectorBytes <= layout.row_bytes; offset += kVectorBytes)
+    num_exceptions += count_of(exceptions_at(offset, _mm512_loadu_si512(row + offset)));
+  if (offset < layout.row_bytes) {
+    const MaskOf<Word> lanes = lanes_of<Word>(layout.row_bytes - offset);
+    num_exceptions +=
+        count_of(static_cast<MaskOf<Word>>(exceptions_at(offset, Lanes<Word>::load(row + offset, lanes)) & lanes));
+  }
+  return num_exceptions;
+}
+
+template <class Word, bool kIsSigned>
+inline std::uint64_t split_chunk(const RowLayout& layout, const std::byte* words, const std::byte* bases,
+                                 std::uint64_t left, Chunk<Word>& chunk) {
+  constexpr std::uint64_t kWords = kVectorBytes / sizeof(Word);
+  const Splitter<Word, kIsSigned> splitter(layout);
+  Word* next = chunk.exceptions;
+  const auto split = [&](std::uint64_t first, __m512i word, MaskOf<Word> lanes) {
+    const __m512i offset = splitter.offsets(word, _mm512_loadu_si512(bases + first * sizeof(Word)));
+    const MaskOf<Word> found = splitter.exceptions(word, offset) & lanes;
+    _mm512_store_si512(chunk.placed + first, Lanes<Word>::blend(found, offset, splitter.marker));
+    _mm512_storeu_si512(next, Lanes<Word>::compress(found, word));
+    next += count_of(found);
+  };
+  if (left >= kChunkWords) {
+#pragma GCC unroll 8
+    for (std::uint64_t first = 0; first < kChunkWords; first += kWords)
+      split(first, _mm512_loadu_si512(words + first * sizeof(Word)), kAllLanes<Word>);
+  } else {
+    std::uint64_t first = 0;
+    for (; first + kWords <= left; first += kWords)
+      split(first, _mm512_loadu_si512(words + first * sizeof(Word)), kAllLanes<Word>);
+    if (first < left) {
+      const MaskOf<Word> lanes = lanes_of<Word>((left - first) * sizeof(Word));
+      split(first, Lanes<Word>::load(words + first * sizeof(Word), lanes), lanes);
+    }
+  }
+  return static_cast<std::uint64_t>(next - chunk.exceptions);
+}
+
+/// How values become words.
+enum class Join { kAsIs, kRotated, kMoved };
+
+template <class Word, Join kJoin, bool kHasColumnBases>
+inline bool join_words(const RowLayout& layout, const std::byte* src, std::uint64_t num_exception_bytes,
+                       std::byte* dst) {
+  const __m512i from_byte = _mm512_loadu_si512(layout.unpacking.from_byte);
+  const __m512i from_bit = _mm512_loadu_si512(layout.unpacking.from_bit);
+  const __m512i places = Lanes<Word>::set(layout.field_places);
+  const __m512i marker = Lanes<Word>::set(layout.marker);
+  const __m512i base = _mm512_loadu_si512(layout.bases);
+  const __m512i magnitude = Lanes<Word>::set(~layout.dropped);
+  const unsigned sign_shift = 8 * sizeof(Word) - 1 - layout.dropped_bits;
+  const std::uint64_t plane_step = layout.unpacking.plane_bytes;
+  const std::byte* column_bases = layout.bases;
+  const std::uint64_t row_bytes = layout.row_bytes;
+  const std::byte* const exceptions = src + layout.plane_bytes;
+  std::uint64_t taken = 0;
+
+  const auto word_of = [&](__m512i value) {
+    if constexpr (kJoin == Join::kAsIs) return value;
+    if constexpr (kJoin == Join::kRotated) return Lanes<Word>::rotate_right(value);
+    constexpr int kFirstUnderSecondOrThird = 0xEA;  // (a & b) | c
+    return _mm512_ternarylogic_epi64(Lanes<Word>::shift_right(value, 1), magnitude,
+                                     Lanes<Word>::shift_left(value, sign_shift), kFirstUnderSecondOrThird);
+  };
+  const auto join = [&](std::uint64_t offset, MaskOf<Word> lanes) {
+    const __m512i packed = _mm512_permutexvar_epi8(from_byte, _mm512_loadu_si512(src));
+    const __m512i field = _mm512_and_si512(_mm512_multishift_epi64_epi8(from_bit, packed), places);
+    src += plane_step;
+    const MaskOf<Word> found = Lanes<Word>::equal(field, marker) & lanes;
+    const __m512i value = Lanes<Word>::add(field, kHasColumnBases ? _mm512_loadu_si512(column_bases + offset) : base);
+    const __m512i word = word_of(value);
+    // Exceptions that are not there, of a malformed row, are read from where it ends. The load is kept apart from the
+    // expansion: as one instruction they take several times as long (AMD Zen 4).
+    const std::uint64_t from = taken < num_exception_bytes ? taken : num_exception_bytes;
+    __m512i next = _mm512_loadu_si512(exceptions + from);  // NOLINT(misc-const-correctness): may be changed below
+    __asm__("" : "+v"(next));
+    taken += count_of(found) * sizeof(Word);
+    return Lanes<Word>::expand(word, found, next);
+  };
+  std::uint64_t offset = 0;
+  if (layout.past_caches && reinterpret_cast<std::uintptr_t>(dst) % kVectorBytes == 0) {
+    for (; offset + kVectorBytes <= row_bytes; offset += kVectorBytes)
+      _mm512_stream_si512(reinterpret_cast<__m512i*>(dst + offset), join(offset, kAllLanes<Word>));
+  } else {
+    for (; offset + kVectorBytes <= row_bytes; offset += kVectorBytes)
+      _mm512_storeu_si512(dst + offset, join(offset, kAllLanes<Word>));
+  }
+  if (offset < row_bytes) {
+    const MaskOf<Word> lanes = lanes_of<Word>(row_bytes - offset);
+    Lanes<Word>::store(dst + offset, lanes, join(offset, lanes));
+  }
+  return taken <= num_exception_bytes;
+}
+
+/// As in stages.inl.
+template <class Word, bool kIsSigned>
+inline bool join_row(const RowLayout& layout, const std::byte* src, std::uint64_t num_exception_bytes, std::byte* dst) {
+  const bool by_column = layout.has_column_bases;
+  if constexpr (!kIsSigned) {
+    return by_column ? join_words<Word, Join::kAsIs, true>(layout, src, num_exception_bytes, dst)
+                     : join_words<Word, Join::kAsIs, false>(layout, src, num_exception_bytes, dst);
+  }
+  if (layout.dropped_bits == 0) {
+    return by_column ? join_words<Word, Join::kRotated, true>(layout, src, num_exception_bytes, dst)
+                     : join_words<Word, Join::kRotated, false>(layout, src, num_exception_bytes, dst);
+  }
+  return by_column ? join_words<Word, Join::kMoved, true>(layout, src, num_exception_bytes, dst)
+                   : join_words<Word, Join::kMoved, false>(layout, src, num_exception_bytes, dst);
+}
+
+/// Orders stores that went past the caches before what follows.
+inline void finish_stores() {
+  _mm_sfence();
+}

@@ -1,0 +1,529 @@
+#include "codecs/sparse/kernels.hpp"
+#include "codecs/sparse/layout.hpp"
+#include "codecs/sparse/sparse.hpp"
+#include "core/bits.hpp"
+#include "tests/support/make_tensor.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <functional>
+#include <optional>
+#include <random>
+
+namespace stillbit::sparse {
+namespace {
+
+using testing::make_tensor;
+using testing::OwnedTensor;
+using testing::Values;
+
+/// The same numbers for the same seed on every machine.
+std::mt19937_64 random_numbers(std::uint64_t seed) {
+  return std::mt19937_64(seed);
+}
+
+/// The example of spec.md.
+Plan example_plan() {
+  return {.row_bytes = 16, .view_bytes = 2, .low_bits = 2, .code_bits = 1, .values = {0x3C00, 0xBC00}};
+}
+
+std::vector<std::byte> row_of(std::initializer_list<std::uint16_t> words) {
+  std::vector<std::byte> row(2 * words.size());
+  std::memcpy(row.data(), words.begin(), row.size());
+  return row;
+}
+
+std::vector<std::byte> encoded(const RowCodec& codec, const std::vector<std::byte>& row) {
+  std::vector<std::byte> stored(row.size() + RowCodec::kSlack);
+  stored.resize(codec.encode(row.data(), stored.data()));
+  return stored;
+}
+
+/// What a stored row expands to; nothing when it is malformed. The buffers end where they may, for the sanitizer to
+/// see.
+std::optional<std::vector<std::byte>> decoded(const RowCodec& codec, std::vector<std::byte> stored,
+                                              std::uint64_t row_bytes, bool is_raw = false) {
+  const std::uint64_t num_bytes = stored.size();
+  stored.resize(num_bytes + RowCodec::kSlack, std::byte{0xFF});
+  stored.shrink_to_fit();
+  std::vector<std::byte> row(row_bytes);
+  const StoredRow found{stored.data(), num_bytes, is_raw};
+  if (codec.decode(&found, 1, row.data()) != 1) return std::nullopt;
+  return row;
+}
+
+/// A stream of fields: {bits, width} after {bits, width}.
+std::vector<std::byte> stream_of(std::initializer_list<std::pair<std::uint64_t, unsigned>> fields) {
+  std::vector<std::byte> stream(64);
+  std::uint64_t num_bits = 0;
+  for (const auto& [bits, width] : fields) {
+    store_bits(stream.data(), num_bits, width, bits);
+    num_bits += width;
+  }
+  stream.resize((num_bits + 7) / 8);
+  return stream;
+}
+
+TEST(SparseRow, IsWhatTheSpecificationShows) {
+  const auto codec = make(example_plan());
+  EXPECT_EQ(codec->minimum_row_bytes(), 1U);
+
+  const auto plain = row_of({0, 0, 0x3C00, 0, 0, 0xBC00, 0, 0});
+  const auto stored = encoded(*codec, plain);
+  EXPECT_EQ(stored, stream_of({{0b0101, 4}, {2, 2}, {0, 1}, {1, 2}, {1, 1}, {0, 1}}));
+  EXPECT_EQ(stored.size(), 2U);
+  EXPECT_EQ(decoded(*codec, stored, 16), plain);
+
+  const auto odd = row_of({0, 0, 0x3C00, 0, 0, 0xBC00, 0, 0x7E01});
+  const auto with_exception = encoded(*codec, odd);
+  EXPECT_EQ(with_exception,
+            stream_of({{0b0101, 4}, {2, 2}, {0, 1}, {1, 2}, {1, 1}, {1, 1}, {7, 3}, {0x7E01, 16}, {0, 1}}));
+  EXPECT_EQ(with_exception.size(), 4U);
+  EXPECT_EQ(decoded(*codec, with_exception, 16), odd);
+
+  const auto zeros = row_of({0, 0, 0, 0, 0, 0, 0, 0});
+  EXPECT_EQ(encoded(*codec, zeros), stream_of({{0, 3}}));
+  EXPECT_EQ(decoded(*codec, encoded(*codec, zeros), 16), zeros);
+}
+
+TEST(SparseRow, BitmapAndWindowAreWhatTheSpecificationSays) {
+  // 0xBC00 has the sign 1 and, above 8 zeros, the magnitude 0x3C: 2 above the base.
+  const auto codec = make({.row_bytes = 16,
+                           .view_bytes = 2,
+                           .low_bits = 0,
+                           .code_bits = 4,
+                           .value_mode = ValueMode::kWindow,
+                           .sign_bits = 1,
+                           .zero_bits = 8,
+                           .background = 0x1234,
+                           .values = {0x3A}});
+  const auto row = row_of({0x1234, 0xBC00, 0x1234, 0x3A00, 0x3A01, 0x1234, 0x1234, 0x1234});
+  const auto stored = encoded(*codec, row);
+  EXPECT_EQ(stored, stream_of({{0b00001010, 8}, {2 << 1 | 1, 4}, {0, 4}, {1, 1}, {4, 3}, {0x3A01, 16}, {0, 1}}));
+  EXPECT_EQ(decoded(*codec, stored, 16), row);
+}
+
+TEST(SparseRow, DistancesWrapAround) {
+  // -4 … 3 as 16-bit integers, in 3 bits.
+  const auto codec = make({.row_bytes = 16,
+                           .view_bytes = 2,
+                           .low_bits = 2,
+                           .code_bits = 3,
+                           .value_mode = ValueMode::kWindow,
+                           .values = {0xFFFC}});
+  const auto row = row_of({0, 0xFFFC, 3, 0xFFFF, 0, 0, 1, 0});
+  const auto stored = encoded(*codec, row);
+  EXPECT_EQ(stored.size(), (2 + 4 * (1 + 2 + 3) + 1 + 7) / 8);
+  EXPECT_EQ(decoded(*codec, stored, 16), row);
+}
+
+TEST(SparseRow, ARowThatDoesNotBecomeSmallerIsRaw) {
+  const auto codec = make(example_plan());
+  const auto row = row_of({1, 2, 3, 4, 5, 6, 7, 8});
+  EXPECT_EQ(encoded(*codec, row), row);
+  EXPECT_EQ(decoded(*codec, row, 16, true), row);
+}
+
+TEST(SparseRow, TooShortARowIsMalformed) {
+  const auto codec = make(example_plan());
+  const auto stored = encoded(*codec, row_of({0x3C00, 0xBC00, 1, 0, 0, 0, 0, 0xBC00}));
+  ASSERT_LT(stored.size(), 16U);
+  for (std::size_t size = 0; size < stored.size(); ++size) {
+    const std::vector<std::byte> part(stored.begin(), stored.begin() + static_cast<std::ptrdiff_t>(size));
+    EXPECT_EQ(decoded(*codec, part, 16), std::nullopt);
+  }
+}
+
+TEST(SparseRow, WhatFollowsItHasNoMeaning) {
+  const auto codec = make(example_plan());
+  const auto row = row_of({0x3C00, 0xBC00, 1, 0, 0, 0, 0, 0xBC00});
+  auto stored = encoded(*codec, row);
+  stored.resize(15, std::byte{0xFF});
+  EXPECT_EQ(decoded(*codec, stored, 16), row);
+}
+
+TEST(SparseRow, EveryBrokenRuleIsFound) {
+  const auto codec = make(example_plan());
+  // Seven columns, so that the last bucket has room for one that is not there; three values, so that code 3 has none.
+  const auto odd =
+      make({.row_bytes = 14, .view_bytes = 2, .low_bits = 2, .code_bits = 2, .values = {0x3C00, 0xBC00, 5}});
+  EXPECT_NE(decoded(*odd, stream_of({{0b010, 3}, {2, 2}, {2, 2}, {0, 1}}), 14), std::nullopt);
+  EXPECT_EQ(decoded(*odd, stream_of({{0b010, 3}, {3, 2}, {0, 2}, {0, 1}}), 14), std::nullopt) << "column 7";
+  EXPECT_EQ(decoded(*odd, stream_of({{0b010, 3}, {2, 2}, {3, 2}, {0, 1}}), 14), std::nullopt) << "code 3";
+  EXPECT_EQ(decoded(*odd, stream_of({{0, 2}, {1, 1}, {7, 3}, {9, 16}, {0, 1}}), 14), std::nullopt) << "column 7";
+  EXPECT_NE(decoded(*odd, stream_of({{0, 2}, {1, 1}, {6, 3}, {9, 16}, {0, 1}}), 14), std::nullopt);
+
+  EXPECT_NE(decoded(*codec, stream_of({{0b0011, 4}, {1, 3}, {2, 3}, {0, 1}}), 16), std::nullopt);
+  EXPECT_EQ(decoded(*codec, stream_of({{0b0011, 4}, {2, 3}, {2, 3}, {0, 1}}), 16), std::nullopt) << "equal columns";
+  EXPECT_EQ(decoded(*codec, stream_of({{0b0011, 4}, {2, 3}, {1, 3}, {0, 1}}), 16), std::nullopt) << "descending";
+  const auto exceptions = [&](std::uint64_t first, std::uint64_t second) {
+    const auto stored =
+        stream_of({{0, 2}, {1, 1}, {first, 3}, {0xABCD, 16}, {1, 1}, {second, 3}, {0x1234, 16}, {0, 1}});
+    return decoded(*codec, stored, 16);
+  };
+  EXPECT_NE(exceptions(1, 2), std::nullopt);
+  EXPECT_EQ(exceptions(2, 2), std::nullopt);
+  EXPECT_EQ(exceptions(3, 2), std::nullopt);
+  // More elements than columns cannot ascend; ones without end have no last bucket.
+  EXPECT_EQ(decoded(*codec, std::vector<std::byte>(15, std::byte{0xFF}), 16), std::nullopt);
+  EXPECT_EQ(decoded(*codec, {}, 16), std::nullopt);
+
+  // An exception wins over an element.
+  const auto both = decoded(*codec, stream_of({{0b001, 3}, {1, 3}, {1, 1}, {1, 3}, {7, 16}, {0, 1}}), 16);
+  EXPECT_EQ(both, row_of({0, 7, 0, 0, 0, 0, 0, 0}));
+}
+
+TEST(SparseRow, DecodingStopsAtTheFirstMalformedRow) {
+  const auto codec = make(example_plan());
+  auto good = encoded(*codec, row_of({0, 0, 0, 0, 0, 0, 0, 0x3C00}));
+  const std::uint64_t size = good.size();
+  good.resize(size + RowCodec::kSlack);
+  const StoredRow rows[] = {{good.data(), size, false}, {good.data(), 0, false}, {good.data(), size, false}};
+  std::vector<std::byte> dst(3 * 16);
+  EXPECT_EQ(codec->decode(rows, 3, dst.data()), 1U);
+}
+
+TEST(SparsePlan, ComesBack) {
+  Plan plan = example_plan();
+  plan.background = 0xABCD;
+  const auto bytes = serialize(plan);
+  EXPECT_EQ(bytes.size(), serialized_bytes(plan));
+  const Plan back = unwrap(parse(bytes, 16));
+  EXPECT_EQ(back.view_bytes, 2U);
+  EXPECT_EQ(back.low_bits, 2U);
+  EXPECT_EQ(back.code_bits, 1U);
+  EXPECT_EQ(back.value_mode, ValueMode::kDictionary);
+  EXPECT_EQ(back.background, 0xABCDU);
+  EXPECT_EQ(back.values, plan.values);
+}
+
+TEST(SparsePlan, EveryBrokenRuleIsNamed) {
+  Plan window = example_plan();
+  window.value_mode = ValueMode::kWindow;
+  window.sign_bits = 1;
+  window.zero_bits = 8;
+  window.code_bits = 4;
+  window.values = {0x7F};
+  ASSERT_TRUE(open(serialize(window), 16).ok());
+  ASSERT_TRUE(open(serialize(example_plan()), 16).ok());
+
+  const auto expect_fault = [](const char* field, const Plan& plan, std::uint64_t row_bytes,
+                               const std::function<void(std::vector<std::byte>&)>& breaking) {
+    auto bytes = serialize(plan);
+    breaking(bytes);
+    const auto result = open(bytes, row_bytes);
+    ASSERT_FALSE(result.ok()) << field;
+    EXPECT_NE(result.fault().message.find(field), std::string::npos) << result.fault().message;
+  };
+  const auto set = [](std::size_t at, int value) {
+    return [=](std::vector<std::byte>& bytes) { bytes[at] = static_cast<std::byte>(value); };
+  };
+  const Plan dictionary = example_plan();
+  expect_fault("view_bytes", dictionary, 16, set(0, 3));
+  expect_fault("view_bytes", dictionary, 16, set(0, 0));
+  expect_fault("view_bytes", dictionary, 16, set(0, 16));
+  expect_fault("view_bytes", dictionary, 15, set(0, 2));
+  expect_fault("low_bits", dictionary, 16, set(1, 4));
+  expect_fault("code_bits", dictionary, 16, set(2, 2));
+  expect_fault("code_bits", dictionary, 16, set(2, 0));
+  expect_fault("value_mode", dictionary, 16, set(3, 2));
+  expect_fault("sign_bits", dictionary, 16, set(4, 1));
+  expect_fault("zero_bits", dictionary, 16, set(5, 1));
+  expect_fault("reserved", dictionary, 16, set(7, 1));
+  expect_fault("num_values", dictionary, 16, set(8, 0));
+  expect_fault("num_values", dictionary, 16, set(11, 1));
+  expect_fault("instead of", dictionary, 16, [](auto& bytes) { bytes.pop_back(); });
+  expect_fault("instead of", dictionary, 16, [](auto& bytes) { bytes.push_back({}); });
+  expect_fault("shorter", dictionary, 16, [](auto& bytes) { bytes.resize(11); });
+  expect_fault("row_bytes", dictionary, 0, [](auto&) {});
+  expect_fault("row_bytes", dictionary, kMaxRowBytes + 2, [](auto&) {});
+  Plan bitmap = dictionary;
+  bitmap.view_bytes = 1;
+  bitmap.low_bits = 0;
+  expect_fault("no row smaller", bitmap, 1, [](auto&) {});
+  expect_fault("num_values", window, 16, set(8, 2));
+  expect_fault("sign_bits", window, 16, set(4, 2));
+  expect_fault("zero_bits", window, 16, set(5, 15));
+  expect_fault("code_bits", window, 16, set(2, 0));
+  expect_fault("code_bits", window, 16, set(2, 9));
+  expect_fault("base", window, 16, set(14, 0x80));
+}
+
+/// A codec for a tensor, with the plan that its words give.
+std::unique_ptr<RowCodec> planned(const OwnedTensor& tensor, std::uint64_t row_bytes) {
+  const BitStatistics statistics(row_bytes);
+  return plan(
+      {{tensor.data.size() / row_bytes, row_bytes}, num_bytes(tensor.dtype), row_bytes, statistics, tensor.data, true});
+}
+
+std::uint64_t stored_bytes(const RowCodec& codec, const OwnedTensor& tensor, std::uint64_t row_bytes) {
+  std::vector<std::uint32_t> sizes(tensor.data.size() / row_bytes);
+  codec.measure(tensor.data.data(), sizes.size(), sizes.data());
+  std::uint64_t sum = codec.plan().size();
+  for (const std::uint32_t size : sizes) sum += size;
+  return sum;
+}
+
+TEST(SparsePlanner, ABagOfWordsStoresNoValues) {
+  const OwnedTensor tensor = make_tensor(DType::kF32, {1000, 1024}, Values::kBagOfWords, 1);
+  const auto codec = planned(tensor, 4096);
+  ASSERT_NE(codec, nullptr);
+  const Plan plan = unwrap(parse(codec->plan(), 4096));
+  EXPECT_EQ(plan.view_bytes, 4U);
+  EXPECT_EQ(plan.code_bits, 0U);
+  EXPECT_EQ(plan.background, 0U);
+  // The entropy of a place is 145 bits for 1,024 columns of which 1 in 50 is not 0.
+  EXPECT_LT(stored_bytes(*codec, tensor, 4096), 1000U * 24);
+}
+
+TEST(SparsePlanner, AnOddValueDoesNotMakeItsRowRaw) {
+  OwnedTensor tensor = make_tensor(DType::kF32, {1000, 1024}, Values::kBagOfWords, 1);
+  const auto codec = planned(tensor, 4096);
+  const std::uint64_t before = stored_bytes(*codec, tensor, 4096);
+  store(tensor.data.data() + 4096 + 400, 0x7FC12345U);
+  EXPECT_LE(stored_bytes(*codec, tensor, 4096), before + 6);
+  EXPECT_LE(stored_bytes(*planned(tensor, 4096), tensor, 4096), before + 6);
+}
+
+TEST(SparsePlanner, DenseRowsGetABitmap) {
+  std::mt19937_64 random = random_numbers(1);
+  OwnedTensor tensor = make_tensor(DType::kF32, {1000, 256}, Values::kNormal, 1);
+  for (std::size_t i = 0; i < tensor.data.size(); i += 4) {
+    if (random() % 5 < 3) store(tensor.data.data() + i, 0U);
+  }
+  const auto codec = planned(tensor, 1024);
+  ASSERT_NE(codec, nullptr);
+  const Plan plan = unwrap(parse(codec->plan(), 1024));
+  EXPECT_EQ(plan.low_bits, 0U);
+  EXPECT_EQ(plan.value_mode, ValueMode::kWindow);
+}
+
+TEST(SparsePlanner, RowsOfNothingButBackgroundTakeAByte) {
+  const OwnedTensor tensor = make_tensor(DType::kI64, {1000, 64}, Values::kConstant, 1);
+  const auto codec = planned(tensor, 512);
+  ASSERT_NE(codec, nullptr);
+  EXPECT_LE(stored_bytes(*codec, tensor, 512), 1000U + codec->plan().size());
+}
+
+TEST(SparsePlanner, RandomBitsGetNoPlan) {
+  EXPECT_EQ(planned(make_tensor(DType::kU32, {1000, 32}, Values::kRandomBits, 1), 128), nullptr);
+}
+
+TEST(SparsePlanner, RowsOfEveryWidthComeBack) {
+  for (std::uint64_t row_bytes = 1; row_bytes <= 200; ++row_bytes) {
+    const OwnedTensor tensor = make_tensor(DType::kU8, {40, row_bytes}, Values::kBagOfWords, row_bytes);
+    const auto codec = planned(tensor, row_bytes);
+    if (row_bytes > 8) {
+      ASSERT_NE(codec, nullptr) << row_bytes;
+    }
+    if (!codec) continue;
+    ASSERT_LT(stored_bytes(*codec, tensor, row_bytes), tensor.data.size());
+    for (std::size_t i = 0; i < 40; ++i) {
+      const auto first = tensor.data.begin() + static_cast<std::ptrdiff_t>(i * row_bytes);
+      const std::vector<std::byte> row(first, first + static_cast<std::ptrdiff_t>(row_bytes));
+      const auto stored = encoded(*codec, row);
+      ASSERT_EQ(decoded(*codec, stored, row_bytes, stored.size() == row_bytes), row);
+    }
+  }
+}
+
+TEST(SparsePlanner, EveryKindOfValueComesBack) {
+  for (const DType dtype : {DType::kU8, DType::kBF16, DType::kF32, DType::kF64}) {
+    for (const Values values : testing::kAllValues) {
+      const std::uint64_t row_bytes = 96 * num_bytes(dtype);
+      const OwnedTensor tensor = make_tensor(dtype, {60, 96}, values, 3);
+      const auto codec = planned(tensor, row_bytes);
+      if (!codec) continue;
+      std::vector<std::uint32_t> sizes(60);
+      codec->measure(tensor.data.data(), 60, sizes.data());
+      for (std::size_t i = 0; i < 60; ++i) {
+        const auto first = tensor.data.begin() + static_cast<std::ptrdiff_t>(i * row_bytes);
+        const std::vector<std::byte> row(first, first + static_cast<std::ptrdiff_t>(row_bytes));
+        const auto stored = encoded(*codec, row);
+        ASSERT_EQ(stored.size(), sizes[i]);
+        ASSERT_EQ(decoded(*codec, stored, row_bytes, stored.size() == row_bytes), row);
+      }
+    }
+  }
+}
+
+/// Plans of every kind for rows of so many columns. What they code does not matter: other words are exceptions.
+std::vector<Plan> plans_of_every_kind(unsigned view_bytes, std::uint64_t num_columns) {
+  const unsigned word_bits = 8 * view_bytes;
+  const std::uint64_t ones = ~std::uint64_t{0} >> (64 - word_bits);
+  std::vector<Plan> plans;
+  const unsigned column_bits = column_bits_for(num_columns);
+  for (const unsigned low_bits : {0U, 1U, 2U, 5U, column_bits}) {
+    if (low_bits > column_bits) continue;
+    Plan plan{.row_bytes = num_columns * view_bytes, .view_bytes = view_bytes, .low_bits = low_bits, .values = {1}};
+    if (minimum_row_bytes(plan) >= plan.row_bytes) continue;
+    plans.push_back(plan);
+    plan.values = {1, 2, ones, 0, 2};
+    plan.code_bits = 3;
+    plans.push_back(plan);
+    plan.value_mode = ValueMode::kWindow;
+    const auto add_window = [&](unsigned code_bits, unsigned sign_bits, unsigned zero_bits, std::uint64_t base) {
+      plan.code_bits = code_bits;
+      plan.sign_bits = sign_bits;
+      plan.zero_bits = zero_bits;
+      plan.values = {base};
+      plans.push_back(plan);
+    };
+    add_window(word_bits, 0, 0, 0);
+    add_window(word_bits, 1, 0, 5);
+    add_window(3, 0, 0, ones - 1);
+    add_window(word_bits - 2, 1, 2, 1);
+    add_window(4, 1, 1, 0);
+    add_window(0, 0, 0, 3);
+  }
+  return plans;
+}
+
+/// Rows in which `per_mille` of 1,000 words are not 0; half of those are small, and some of them negative.
+std::vector<std::byte> rows_of(unsigned view_bytes, std::uint64_t num_words, unsigned per_mille, std::uint64_t seed) {
+  std::mt19937_64 random = random_numbers(seed);
+  std::vector<std::byte> rows(num_words * view_bytes);
+  for (std::uint64_t i = 0; i < num_words; ++i) {
+    if (random() % 1000 >= per_mille) continue;
+    std::uint64_t word = random();
+    if (word % 2 == 0) word = word / 2 % 4 == 0 ? 0 - word / 8 % 4 : word / 8 % 8;
+    std::memcpy(rows.data() + i * view_bytes, &word, view_bytes);
+  }
+  return rows;
+}
+
+constexpr std::uint64_t kNumRows = 6;
+
+/// Encodes the rows with the kernels of every instruction set, and decodes with each what each other stored.
+void expect_kernels_agree(const Plan& plan, const std::vector<std::byte>& rows) {
+  const RowLayoutStorage storage(plan);
+  const RowLayout& layout = storage.layout();
+  const std::uint64_t row_bytes = plan.row_bytes;
+  const Kernels& portable = kernels(plan.view_bytes, cpu::Isa::kPortable);
+  std::vector<std::uint32_t> sizes(kNumRows);
+  portable.measure(layout, rows.data(), kNumRows, sizes.data());
+  for (const cpu::Isa isa : cpu::kAllIsas) {
+    if (!cpu::supported(isa)) continue;
+    const Kernels& other = kernels(plan.view_bytes, isa);
+    std::vector<std::uint32_t> other_sizes(kNumRows);
+    other.measure(layout, rows.data(), kNumRows, other_sizes.data());
+    ASSERT_EQ(sizes, other_sizes);
+    for (std::uint64_t i = 0; i < kNumRows; ++i) {
+      // Alone in memory, for the sanitizer to see what is read around it.
+      const auto first = rows.begin() + static_cast<std::ptrdiff_t>(i * row_bytes);
+      const std::vector<std::byte> row(first, first + static_cast<std::ptrdiff_t>(row_bytes));
+      std::vector<std::byte> stored(row_bytes + RowCodec::kSlack);
+      std::vector<std::byte> other_stored(row_bytes + RowCodec::kSlack, std::byte{0xFF});
+      ASSERT_EQ(portable.encode(layout, row.data(), stored.data()), sizes[i]);
+      ASSERT_EQ(other.encode(layout, row.data(), other_stored.data()), sizes[i]);
+      stored.resize(sizes[i]);
+      ASSERT_TRUE(std::equal(stored.begin(), stored.end(), other_stored.begin()));
+      stored.resize(sizes[i] + RowCodec::kSlack, std::byte{0xFF});
+      stored.shrink_to_fit();
+      const bool is_raw = sizes[i] == row_bytes;
+      // As it is, and as in a slot, where more bytes follow.
+      for (const std::uint64_t more : {0U, 7U}) {
+        const StoredRow found{stored.data(), sizes[i] + (is_raw ? 0 : more), is_raw};
+        std::vector<std::byte> back(row_bytes, std::byte{0xEE});
+        ASSERT_EQ(other.decode(layout, &found, 1, back.data()), 1U);
+        ASSERT_EQ(back, row);
+      }
+    }
+  }
+}
+
+TEST(SparseKernels, InstructionSetsAgreeBitForBit) {
+  for (const unsigned view_bytes : {1U, 2U, 4U, 8U}) {
+    for (const std::uint64_t num_columns :
+         {2U, 3U, 7U, 8U, 15U, 16U, 17U, 31U, 33U, 63U, 64U, 65U, 127U, 130U, 1000U}) {
+      for (const Plan& plan : plans_of_every_kind(view_bytes, num_columns)) {
+        for (const unsigned per_mille : {0U, 20U, 300U, 1000U}) {
+          const auto rows = rows_of(view_bytes, kNumRows * num_columns, per_mille, num_columns);
+          ASSERT_NO_FATAL_FAILURE(expect_kernels_agree(plan, rows))
+              << view_bytes << " bytes, " << num_columns << " columns, " << plan.low_bits << " low bits, " << per_mille
+              << " per mille";
+        }
+      }
+    }
+  }
+}
+
+TEST(SparseKernels, SurviveAnyBytesAndAgreeOnThem) {
+  std::mt19937_64 random = random_numbers(7);
+  for (const unsigned view_bytes : {1U, 2U, 4U, 8U}) {
+    for (const std::uint64_t num_columns : {2U, 9U, 64U, 100U, 500U}) {
+      for (const Plan& plan : plans_of_every_kind(view_bytes, num_columns)) {
+        const RowLayoutStorage storage(plan);
+        const auto rows = rows_of(view_bytes, num_columns, 100, num_columns);
+        for (unsigned round = 0; round < 60; ++round) {
+          // Random bytes with few or many ones, or a row with a few bits flipped, cut anywhere.
+          std::vector<std::byte> stored(plan.row_bytes + RowCodec::kSlack);
+          std::uint64_t size = kernels(view_bytes).encode(storage.layout(), rows.data(), stored.data());
+          if (round % 2 == 0) {
+            size = random() % plan.row_bytes;
+            for (std::byte& byte : stored) byte = static_cast<std::byte>(random() & (round % 4 == 0 ? 255 : random()));
+          } else {
+            for (unsigned flips = 0; flips < 3 && size > 0; ++flips)
+              stored[random() % size] ^= static_cast<std::byte>(1U << random() % 8);
+            if (round % 3 == 0 && size > 0) size = random() % size;
+          }
+          stored.resize(size);
+          stored.resize(size + RowCodec::kSlack, std::byte{0xFF});
+          stored.shrink_to_fit();
+          const StoredRow found{stored.data(), size, false};
+          std::vector<std::byte> expected(plan.row_bytes);
+          const std::uint64_t num_decoded =
+              kernels(view_bytes, cpu::Isa::kPortable).decode(storage.layout(), &found, 1, expected.data());
+          for (const cpu::Isa isa : cpu::kAllIsas) {
+            if (!cpu::supported(isa)) continue;
+            std::vector<std::byte> row(plan.row_bytes);
+            ASSERT_EQ(kernels(view_bytes, isa).decode(storage.layout(), &found, 1, row.data()), num_decoded);
+            if (num_decoded == 1) {
+              ASSERT_EQ(row, expected);
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
+/// Wide rows: upper parts of many words, and columns of 20 bits.
+TEST(SparseKernels, TheWidestRowsComeBack) {
+  for (const unsigned view_bytes : {1U, 8U}) {
+    const std::uint64_t num_columns = kMaxRowBytes / view_bytes;
+    for (const unsigned low_bits : {0U, 5U, column_bits_for(num_columns)}) {
+      const Plan plan{.row_bytes = kMaxRowBytes,
+                      .view_bytes = view_bytes,
+                      .low_bits = low_bits,
+                      .code_bits = 8 * view_bytes,
+                      .value_mode = ValueMode::kWindow,
+                      .values = {0}};
+      const auto rows = rows_of(view_bytes, kNumRows * num_columns, 20, 5);
+      ASSERT_NO_FATAL_FAILURE(expect_kernels_agree(plan, rows));
+    }
+  }
+}
+
+TEST(SparseKernels, WordsWithoutAPlaceInTheTableAreExceptions) {
+  // Words with equal hashes, more of them than are looked at: i times the factor's inverse becomes i again.
+  std::uint64_t inverse = kHashFactor;
+  for (int i = 0; i < 6; ++i) inverse *= 2 - kHashFactor * inverse;
+  ASSERT_EQ(inverse * kHashFactor, 1U);
+  Plan plan{.row_bytes = 4096, .view_bytes = 8, .low_bits = 4, .code_bits = 8, .values = {}};
+  for (std::uint64_t i = 1; i <= 200; ++i) plan.values.push_back(i * inverse);
+  plan.values.resize(256, inverse);  // and equal words
+  std::vector<std::byte> rows(kNumRows * 4096);
+  for (std::uint64_t i = 0; i < 200; ++i) store(rows.data() + 3 * i * 8, plan.values[i]);
+  expect_kernels_agree(plan, rows);
+
+  const RowLayoutStorage storage(plan);
+  RowCounts counts;
+  kernels(8).count(storage.layout(), rows.data(), 1, &counts);
+  EXPECT_EQ(counts.num_elements, kMaxProbes);
+  EXPECT_EQ(counts.num_exceptions, 512 / 3 + 1 - kMaxProbes);
+}
+
+}  // namespace
+}  // namespace stillbit::sparse
