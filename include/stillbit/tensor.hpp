@@ -29,7 +29,8 @@ struct TensorInfo {
   std::uint64_t stored_bytes = 0;    ///< of all that is stored for it
   std::uint64_t metadata_bytes = 0;  ///< of stored_bytes, what is not rows: header, masks, row index, alignment
   double transfer_ratio = 1;         ///< see CompressedTensor::transfer_ratio
-  std::vector<CodecPrice> prices;    ///< of the codecs that the planner considered; empty where none was kept
+  std::vector<CodecPrice> prices;    ///< of the codecs that the planner considered, as its objective would have them;
+                                     ///< empty where none was kept
 
   [[nodiscard]] double ratio() const noexcept {
     return stored_bytes == 0 ? 1.0 : static_cast<double>(raw_bytes) / static_cast<double>(stored_bytes);

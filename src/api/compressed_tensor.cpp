@@ -89,7 +89,7 @@ packing::RowReader CompressedTensor::Impl::reader() const {
   // Behind the rows there is the rest of the payload, or the slack of a buffer.
   const std::uint64_t slack =
       mapped.empty()
-          ? Buffer::kSlack
+          ? rows.slack()
           : static_cast<std::uint64_t>(mapped.data() + mapped.size() - payload.rows.data()) - payload.rows.size();
   return {header, payload.map, payload.index, payload.rows, payload.overflow, slack};
 }

@@ -233,40 +233,45 @@ std::pair<planner::Option*, Encoder::Arrangement*> Encoder::cheapest_of(std::vec
 }
 
 void Encoder::note_prices(const std::vector<Arrangement>& arrangements) {
-  const auto note = [&](Codec codec, std::uint64_t stored_bytes) {
+  std::vector<double> costs;
+  const auto note = [&](Codec codec, const planner::Priced& priced, double decode_cost) {
+    const double cost = planner::cost(priced, decode_cost, options_.objective);
     const auto known = std::find_if(prices_.begin(), prices_.end(), [&](const auto& p) { return p.codec == codec; });
+    const auto i = static_cast<std::size_t>(known - prices_.begin());
     if (known == prices_.end()) {
-      prices_.push_back({codec, stored_bytes});
-    } else {
-      known->stored_bytes = std::min(known->stored_bytes, stored_bytes);
+      prices_.push_back({codec, priced.stored_bytes()});
+      costs.push_back(cost);
+    } else if (cost < costs[i]) {
+      *known = {codec, priced.stored_bytes()};
+      costs[i] = cost;
     }
   };
   for (const Arrangement& arrangement : arrangements) {
-    note(Codec::kRaw, planner::price_raw(arrangement.header).stored_bytes());
-    for (const planner::Option& option : arrangement.options) note(option.codec->codec(), option.priced.stored_bytes());
+    note(Codec::kRaw, planner::price_raw(arrangement.header), find_codec(Codec::kRaw)->decode_cost);
+    for (const planner::Option& option : arrangement.options)
+      note(option.codec->codec(), option.priced, option.decode_cost);
   }
 }
 
 void Encoder::adopt(planner::Option* best, Arrangement* in, std::vector<Arrangement>& arrangements) {
   // Rows as they are, perhaps but for repeats, are the alternative: to a codec that was asked for only where it does
   // not make the tensor smaller.
-  const Objective objective = options_.codec ? Objective::kStorage : options_.objective;
   const double raw_cost = find_codec(Codec::kRaw)->decode_cost;
-  Arrangement* raw_in = nullptr;
-  double lowest =
-      best == nullptr ? std::numeric_limits<double>::max() : planner::cost(best->priced, best->decode_cost, objective);
-  for (Arrangement& arrangement : arrangements) {
-    const double cost = planner::cost(planner::price_raw(arrangement.header), raw_cost, objective);
-    if (cost > lowest || (cost == lowest && best == nullptr)) continue;
-    lowest = cost;
-    raw_in = &arrangement;
+  const auto raw_cost_of = [&](const Arrangement& arrangement, Objective objective) {
+    return planner::cost(planner::price_raw(arrangement.header), raw_cost, objective);
+  };
+  const auto raw_in = std::min_element(arrangements.begin(), arrangements.end(), [&](const auto& a, const auto& b) {
+    return raw_cost_of(a, options_.objective) < raw_cost_of(b, options_.objective);
+  });
+  const Objective objective = options_.codec ? Objective::kStorage : options_.objective;
+  if (best == nullptr || raw_cost_of(*raw_in, objective) <= planner::cost(best->priced, best->decode_cost, objective)) {
+    repeats_ = std::move(raw_in->repeats);
+    return store_raw(raw_in->header);
   }
-  Arrangement& chosen = raw_in != nullptr ? *raw_in : *in;
-  repeats_ = std::move(chosen.repeats);
-  if (raw_in != nullptr) return store_raw(chosen.header);
+  repeats_ = std::move(in->repeats);
   header_ = best->priced.header;
   codec_ = std::move(best->codec);
-  last_tile_ = std::move(chosen.last_tile);
+  last_tile_ = std::move(in->last_tile);
 }
 
 Result<BitStatistics> Encoder::count() const {

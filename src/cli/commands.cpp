@@ -8,7 +8,7 @@
 namespace stillbit::cli {
 namespace {
 
-/// Passes over a tensor's bytes that compressing makes, as far as progress is concerned.
+/// Passes over a tensor's bytes that compressing makes at most, as far as progress is concerned.
 constexpr std::uint64_t kCompressPasses = 3;
 
 void print(const FileInfo& info, bool json) {
@@ -22,7 +22,9 @@ void print(const FileInfo& info, bool json) {
 }  // namespace
 
 void inspect(const Request& request) {
-  print(inspect_file(request.file), request.json);
+  const FileInfo info = inspect_file(request.file);
+  print(info, request.json);
+  if (!request.json) print_prices(std::cout, info);
 }
 
 void compress(const Request& request) {

@@ -71,6 +71,12 @@ void add_compress_options(CLI::App& command, Request& request) {
       ->check(known("codec", codec_known));
   command
       .add_option_function<std::string>(
+          "--objective",
+          [&request](const std::string& text) { request.compress.tensor.objective = *sb::objective_from_name(text); },
+          "what auto makes small: storage (default), transfer in gathers, or speed of decompression")
+      ->check(known("objective", [](const std::string& text) { return sb::objective_from_name(text).has_value(); }));
+  command
+      .add_option_function<std::string>(
           "--packing",
           [&request](const std::string& text) { request.compress.tensor.packing = *sb::packing_from_name(text); },
           "packed (default) or slotted")

@@ -119,6 +119,31 @@ void print_table(std::ostream& out, const FileInfo& info) {
   print_rows(out, rows, 5);
 }
 
+void print_prices(std::ostream& out, const FileInfo& info) {
+  std::vector<Codec> codecs;
+  for (const TensorInfo& tensor : info.tensors) {
+    for (const CodecPrice& price : tensor.prices) {
+      if (std::find(codecs.begin(), codecs.end(), price.codec) == codecs.end()) codecs.push_back(price.codec);
+    }
+  }
+  if (codecs.empty()) return;
+  std::sort(codecs.begin(), codecs.end());
+  std::vector<Row> rows{{"ratio that each codec would have had"}};
+  for (const Codec codec : codecs) rows.front().emplace_back(name(codec));
+  for (const TensorInfo& tensor : info.tensors) {
+    rows.push_back({printable(tensor.name)});
+    for (const Codec codec : codecs) {
+      const auto price = std::find_if(tensor.prices.begin(), tensor.prices.end(),
+                                      [&](const CodecPrice& candidate) { return candidate.codec == codec; });
+      const bool is_known = price != tensor.prices.end() && price->stored_bytes > 0;
+      rows.back().push_back(
+          is_known ? decimal(static_cast<double>(tensor.raw_bytes) / static_cast<double>(price->stored_bytes)) : "-");
+    }
+  }
+  out << '\n';
+  print_rows(out, rows, 1);
+}
+
 void print_json(std::ostream& out, const FileInfo& info) {
   using nlohmann::ordered_json;
   ordered_json tensors = ordered_json::array();
@@ -137,6 +162,10 @@ void print_json(std::ostream& out, const FileInfo& info) {
                        {"metadata_bytes", tensor.metadata_bytes},
                        {"ratio", tensor.ratio()},
                        {"transfer_ratio", tensor.transfer_ratio}});
+    if (tensor.prices.empty()) continue;
+    ordered_json prices;
+    for (const CodecPrice& price : tensor.prices) prices[std::string(name(price.codec))] = price.stored_bytes;
+    tensors.back()["prices"] = std::move(prices);
   }
   const ordered_json document{{"tensors", tensors},
                               {"raw_bytes", info.raw_bytes},

@@ -13,6 +13,9 @@ namespace stillbit::cli {
 /// One line a tensor, and the total.
 void print_table(std::ostream& out, const FileInfo& info);
 
+/// What each tensor would have taken with each codec that was considered, as ratios; nothing where that is not known.
+void print_prices(std::ostream& out, const FileInfo& info);
+
 /// One JSON object, as scripts rely on it.
 void print_json(std::ostream& out, const FileInfo& info);
 

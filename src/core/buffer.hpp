@@ -29,6 +29,8 @@ class Buffer {
   [[nodiscard]] const std::byte* data() const noexcept { return bytes_.get(); }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   [[nodiscard]] Bytes view() const noexcept { return {bytes_.get(), size_}; }
+  /// Bytes behind the last one that may be read.
+  [[nodiscard]] std::size_t slack() const noexcept { return bytes_ ? kSlack : 0; }
 
   /// Makes room for `capacity` bytes; what was there stays. Growing up to it can then not fail.
   void reserve(std::size_t capacity) {

@@ -34,6 +34,9 @@ std::vector<std::byte> decompressed(const CompressedTensor& tensor) {
 }
 
 constexpr Packing kPackings[] = {Packing::kPacked, Packing::kSlotted};
+constexpr Codec kCodecs[] = {Codec::kRaw,    Codec::kIbp,    Codec::kWindow,
+                             Codec::kEscape, Codec::kSparse, Codec::kDictionary};
+constexpr Objective kObjectives[] = {Objective::kStorage, Objective::kTransfer, Objective::kSpeed};
 
 class EveryDType : public ::testing::TestWithParam<unsigned> {};
 
@@ -48,6 +51,25 @@ TEST_P(EveryDType, EveryKindOfValueComesBackInBothPackings) {
         EXPECT_EQ(tensor.dtype(), dtype);
         EXPECT_EQ(tensor.shape(), shape);
         tensor.verify();
+      }
+    }
+  }
+}
+
+TEST_P(EveryDType, EveryCodecThatIsAskedForGivesTheValuesBack) {
+  const auto dtype = static_cast<DType>(GetParam());
+  for (const Values values : testing::kAllValues) {
+    for (const auto& shape : {std::vector<std::uint64_t>{90, 65}, {700, 3}, {2, 4097}}) {
+      const OwnedTensor raw = make_tensor(dtype, shape, values, 2);
+      for (const Codec codec : kCodecs) {
+        for (const Packing packing : kPackings) {
+          const CompressedTensor tensor = compress(raw.view(), options_for(packing, codec));
+          ASSERT_EQ(decompressed(tensor), raw.data)
+              << name(codec) << ' ' << name(dtype) << ' ' << name(values) << ' ' << name(packing);
+          EXPECT_TRUE(tensor.codec() == codec || tensor.codec() == Codec::kRaw);
+          EXPECT_LE(tensor.stored_bytes(), tensor.raw_bytes() + 256);
+          tensor.verify();
+        }
       }
     }
   }
@@ -75,6 +97,8 @@ TEST(Patterns, AllOf16BitsComeBackAmongRegularRows) {
     const CompressedTensor tensor = compress(raw.view(), options_for(packing));
     EXPECT_NE(tensor.codec(), Codec::kRaw);
     EXPECT_EQ(decompressed(tensor), raw.data);
+    for (const Codec codec : kCodecs)
+      EXPECT_EQ(decompressed(compress(raw.view(), options_for(packing, codec))), raw.data) << name(codec);
   }
 }
 
@@ -103,6 +127,14 @@ TEST(Edges, RowsOfNothingCanBeGathered) {
   const OwnedTensor raw = make_tensor(DType::kF32, {8, 0}, Values::kNormal, 1);
   const std::vector<std::int64_t> index{7, 0};
   compress(raw.view()).gather(index, {});
+}
+
+TEST(Edges, RowsThatTakeNoBytesComeBack) {
+  const OwnedTensor raw = make_tensor(DType::kU8, {58}, Values::kConstant, 1);
+  for (const Packing packing : kPackings) {
+    for (const Codec codec : kCodecs)
+      EXPECT_EQ(decompressed(compress(raw.view(), options_for(packing, codec, 0))), raw.data) << name(codec);
+  }
 }
 
 TEST(Edges, WhatDoesNotShrinkIsStoredRaw) {
@@ -152,6 +184,9 @@ rc::Gen<RandomCase> random_case() {
         *rc::gen::elementOf(std::vector<Values>(std::begin(testing::kAllValues), std::end(testing::kAllValues)));
     CompressOptions options;
     options.packing = *rc::gen::element(Packing::kPacked, Packing::kSlotted);
+    const auto codec = *rc::gen::inRange<std::size_t>(0, 2 * std::size(kCodecs));
+    if (codec < std::size(kCodecs)) options.codec = kCodecs[codec];
+    options.objective = kObjectives[*rc::gen::inRange<std::size_t>(0, std::size(kObjectives))];
     options.row_dims = *rc::gen::inRange(0U, static_cast<unsigned>(rank) + 1);
     options.num_threads = *rc::gen::inRange(1U, 4U);
     options.max_sample_bytes = *rc::gen::element<std::uint64_t>(1, 1000, 1 << 20);

@@ -60,6 +60,7 @@ std::uint64_t pattern_of(DType dtype, double value) {
 std::uint64_t element(DType dtype, Values values, std::uint64_t i, Random& random) {
   switch (values) {
     case Values::kNormal:
+    case Values::kRepeatedRows:
       return pattern_of(dtype, 0.02 * random.normal());
     case Values::kBagOfWords:
       return random.next() % 50 == 0 ? pattern_of(dtype, 1.0) : 0;
@@ -89,12 +90,20 @@ OwnedTensor make_tensor(DType dtype, std::vector<std::uint64_t> shape, Values va
     const std::uint64_t pattern = element(dtype, values, i, random);
     std::memcpy(tensor.data.data() + i * width, &pattern, width);
   }
+  if (values == Values::kRepeatedRows && num_elements > 0) {
+    const std::uint64_t row_bytes = tensor.shape.empty() ? width : tensor.shape.back() * width;
+    const std::uint64_t num_rows = tensor.data.size() / row_bytes;
+    for (std::uint64_t row = 3; row < num_rows; ++row) {
+      const std::uint64_t repeated = random.next() % 3;
+      std::memcpy(tensor.data.data() + row * row_bytes, tensor.data.data() + repeated * row_bytes, row_bytes);
+    }
+  }
   return tensor;
 }
 
 std::string name(Values values) {
-  constexpr const char* kNames[] = {"Normal",     "BagOfWords", "SmallInts",  "Outliers",
-                                    "RandomBits", "Constant",   "AllPatterns"};
+  constexpr const char* kNames[] = {"Normal",     "BagOfWords", "SmallInts",   "Outliers",
+                                    "RandomBits", "Constant",   "AllPatterns", "RepeatedRows"};
   return kNames[static_cast<int>(values)];
 }
 

@@ -131,8 +131,7 @@ void fill_slots(const Plan& plan, const RowTables& tables, std::vector<std::byte
 }  // namespace
 
 std::uint64_t Kind::num_coded() const noexcept {
-  const std::uint64_t num_codes = (std::uint64_t{1} << code_bits) - (has_marker() ? 1 : 0);
-  return std::min<std::uint64_t>(entries.size(), num_codes);
+  return std::min<std::uint64_t>(entries.size(), num_codes() - (has_marker() ? 1 : 0));
 }
 
 unsigned Kind::patch_bits() const noexcept {

@@ -3,6 +3,7 @@
 #include "core/bytes.hpp"
 #include "core/result.hpp"
 
+#include <algorithm>
 #include <cstdint>
 #include <vector>
 
@@ -30,8 +31,10 @@ struct Kind {
   auto operator<=>(const Kind&) const = default;
 
   /// Whether the code of all ones stands for a patch.
-  [[nodiscard]] bool has_marker() const noexcept {
-    return has_misses || (!entries.empty() && entries.size() > std::uint64_t{1} << code_bits);
+  [[nodiscard]] bool has_marker() const noexcept { return has_misses || entries.size() > num_codes(); }
+  /// Codes of a dictionary, that of the marker included.
+  [[nodiscard]] std::uint64_t num_codes() const noexcept {
+    return std::uint64_t{1} << std::min(code_bits, kMaxDictionaryCodeBits);
   }
   /// Entries that have a code; the others are patches.
   [[nodiscard]] std::uint64_t num_coded() const noexcept;

@@ -42,7 +42,7 @@ std::unique_ptr<RowCodec> make(const Plan& plan, cpu::Isa isa) {
 }
 
 Result<std::unique_ptr<RowCodec>> open(Bytes bytes, std::uint64_t row_bytes) {
-  STILLBIT_TRY(Plan plan, parse(bytes, row_bytes));
+  STILLBIT_TRY(const Plan plan, parse(bytes, row_bytes));
   if (minimum_row_bytes(plan) >= row_bytes) return corrupt("escape plan makes no row smaller");
   return make(plan);
 }

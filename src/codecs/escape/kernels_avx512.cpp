@@ -421,11 +421,12 @@ inline void join_words(const RowLayout& layout, const std::byte* fixed, std::uin
     }
     symbol = _mm512_and_si512(symbol, symbol_mask);
     for_each_vector<Word>(first, num_columns, [&](unsigned part, std::uint64_t offset, auto lanes) {
-      __m512i field = _mm512_permutexvar_epi8(from_byte, _mm512_loadu_si512(fixed));
+      __m512i field = _mm512_permutexvar_epi8(from_byte, _mm512_loadu_si512(fixed));  // NOLINT(misc-const-correctness)
       if constexpr (kJoin != Join::kByteFields) field = _mm512_multishift_epi64_epi8(from_bit, field);
       fixed += plane_bytes;
       const __m512i placed = Lanes<Word>::shift_left(Lanes<Word>::widen(symbol, part), symbol_at);
       constexpr int kFirstUnderSecondOrThird = 0xEA;  // (a & b) | c
+      // NOLINTNEXTLINE(misc-const-correctness): changed below, where kJoin says so
       __m512i word = _mm512_ternarylogic_epi64(field, fixed_mask, placed, kFirstUnderSecondOrThird);
       if constexpr (kJoin == Join::kAny) {
         const __m512i sign = Lanes<Word>::shift_left(field, sign_shift);

@@ -1,6 +1,7 @@
 #include "codecs/escape/escape.hpp"
 
 #include <algorithm>
+#include <array>
 #include <functional>
 #include <numeric>
 #include <optional>
@@ -15,10 +16,10 @@ constexpr std::uint64_t kMaxSampleBytes = std::uint64_t{512} << 10;
 
 /// Widths of tiers that are worth a try. Three tiers of 2, 2 and 3 bits come out best on most trained weights; 3-bit
 /// tiers where the symbol takes mantissa bits in or where exponents are spread, 1-bit ones where one exponent rules.
-using Widths = std::vector<unsigned>;
-const Widths kTierWidths[] = {{2, 2, 3}, {3, 3, 3}, {3, 3, 4}, {2, 2, 2}, {2, 2, 4}, {2, 3, 3}, {1, 2, 3},
-                              {1, 2, 2}, {1, 1, 2}, {3, 2, 3}, {3, 4, 4}, {4, 4, 4}, {2, 3},    {3, 3},
-                              {3, 4},    {4, 4},    {1, 3},    {1},       {2},       {3},       {4}};
+using Widths = std::array<unsigned, kMaxTiers>;  // of 0 bits where there are fewer tiers
+constexpr Widths kTierWidths[] = {{2, 2, 3}, {3, 3, 3}, {3, 3, 4}, {2, 2, 2}, {2, 2, 4}, {2, 3, 3}, {1, 2, 3},
+                                  {1, 2, 2}, {1, 1, 2}, {3, 2, 3}, {3, 4, 4}, {4, 4, 4}, {2, 3},    {3, 3},
+                                  {3, 4},    {4, 4},    {1, 3},    {1},       {2},       {3},       {4}};
 
 using Counts = std::vector<std::uint64_t>;
 using Symbols = std::vector<std::uint16_t>;
@@ -106,7 +107,7 @@ Tiers cheapest_tiers(const Counts& counts, unsigned symbol_size) {
   const auto total = std::accumulate(counts.begin(), counts.end(), std::uint64_t{0});
 
   Tiers best;
-  const Widths* best_widths = nullptr;
+  Widths best_widths{};
   for (const Widths& widths : kTierWidths) {
     std::uint64_t left = total;
     std::uint64_t num_bits = 0;
@@ -117,12 +118,13 @@ Tiers cheapest_tiers(const Counts& counts, unsigned symbol_size) {
       for (; next < last; ++next) left -= counts[order[next]];
     }
     num_bits += left * 8 * symbol_size;
-    if (best_widths != nullptr && num_bits >= best.num_bits) continue;
+    if (best_widths.front() > 0 && num_bits >= best.num_bits) continue;
     best.num_bits = num_bits;
-    best_widths = &widths;
+    best_widths = widths;
   }
   std::size_t next = 0;
-  for (const unsigned width : *best_widths) {
+  for (const unsigned width : best_widths) {
+    if (width == 0) break;
     Tier tier{width, {}};
     for (std::uint64_t i = 0; i < low_mask(width); ++i, ++next)
       tier.symbols.push_back(order[std::min(next, order.size() - 1)]);

@@ -1,0 +1,182 @@
+// What the planner promises: exact prices, the cheapest codec, bits rather than names of dtypes, repeats only where
+// they pay, and never much more than the values take as they are.
+
+#include <stillbit/stillbit.hpp>
+
+#include "planner/repeats.hpp"
+#include "tests/support/make_tensor.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <random>
+
+namespace stillbit {
+namespace {
+
+using testing::make_tensor;
+using testing::OwnedTensor;
+using testing::Values;
+
+CompressOptions with(Packing packing, Objective objective = Objective::kStorage) {
+  CompressOptions options;
+  options.packing = packing;
+  options.objective = objective;
+  return options;
+}
+
+std::optional<std::uint64_t> price_of(const CompressedTensor& tensor, Codec codec) {
+  const auto prices = tensor.info().prices;
+  const auto price = std::find_if(prices.begin(), prices.end(), [&](const auto& p) { return p.codec == codec; });
+  if (price == prices.end()) return std::nullopt;
+  return price->stored_bytes;
+}
+
+constexpr Packing kPackings[] = {Packing::kPacked, Packing::kSlotted};
+
+TEST(Prices, AreWhatIsWritten) {
+  for (const DType dtype : {DType::kU8, DType::kBF16, DType::kF16, DType::kF32, DType::kF64, DType::kI64}) {
+    for (const Values values : testing::kAllValues) {
+      for (const auto& shape : {std::vector<std::uint64_t>{150, 64}, {1500, 5}, {3, 5001}}) {
+        const OwnedTensor raw = make_tensor(dtype, shape, values, 3);
+        for (const Packing packing : kPackings) {
+          for (const Objective objective : {Objective::kStorage, Objective::kTransfer, Objective::kSpeed}) {
+            const CompressedTensor tensor = compress(raw.view(), with(packing, objective));
+            const auto price = price_of(tensor, tensor.codec());
+            ASSERT_TRUE(price) << name(tensor.codec());
+            EXPECT_EQ(*price, tensor.stored_bytes())
+                << name(tensor.codec()) << ' ' << name(dtype) << ' ' << testing::name(values) << ' ' << name(packing);
+          }
+        }
+      }
+    }
+  }
+}
+
+/// A codec that is asked for by name takes what it was said to take when another was chosen.
+TEST(Prices, OfCodecsThatWereNotChosenHoldToo) {
+  for (const Values values : {Values::kNormal, Values::kBagOfWords, Values::kSmallInts, Values::kOutliers}) {
+    const OwnedTensor raw = make_tensor(DType::kBF16, {400, 256}, values, 4);
+    for (const Packing packing : kPackings) {
+      const CompressedTensor chosen = compress(raw.view(), with(packing));
+      for (const CodecPrice& price : chosen.info().prices) {
+        CompressOptions options = with(packing);
+        options.codec = price.codec;
+        const CompressedTensor tensor = compress(raw.view(), options);
+        if (tensor.codec() != price.codec) continue;  // it would have made the tensor larger
+        // Smaller tiles are tried with the codec that seems best alone.
+        EXPECT_LE(tensor.stored_bytes(), price.stored_bytes) << name(price.codec) << ' ' << testing::name(values);
+        EXPECT_GE(tensor.stored_bytes(), chosen.stored_bytes()) << name(price.codec) << ' ' << testing::name(values);
+      }
+    }
+  }
+}
+
+TEST(Choice, FollowsTheBits) {
+  const OwnedTensor weights = make_tensor(DType::kBF16, {300, 512}, Values::kNormal, 5);
+  OwnedTensor integers = weights;
+  integers.dtype = DType::kU16;
+  OwnedTensor bytes = weights;
+  bytes.dtype = DType::kU8;
+  bytes.shape = {300, 1024};
+  for (const Packing packing : kPackings) {
+    const CompressedTensor as_named = compress(weights.view(), with(packing));
+    EXPECT_EQ(as_named.codec(), Codec::kEscape);
+    EXPECT_EQ(compress(integers.view(), with(packing)).stored_bytes(), as_named.stored_bytes());
+    // The bytes of a 16-bit word are two columns to codecs that look at columns of bytes.
+    EXPECT_GT(compress(bytes.view(), with(packing)).ratio(), 1.2);
+  }
+}
+
+TEST(Choice, FindsNarrowNumbersInWideOnes) {
+  const OwnedTensor halves = make_tensor(DType::kBF16, {300, 512}, Values::kNormal, 6);
+  OwnedTensor floats{DType::kF32, {300, 512}, std::vector<std::byte>(halves.data.size() * 2)};
+  for (std::size_t i = 0; i < halves.data.size(); i += 2) std::memcpy(&floats.data[2 * i + 2], &halves.data[i], 2);
+  OwnedTensor doubles{DType::kF64, {300, 512}, std::vector<std::byte>(floats.data.size() * 2)};
+  OwnedTensor single_precision = make_tensor(DType::kF32, {300, 512}, Values::kNormal, 6);
+  for (std::size_t i = 0; i < single_precision.data.size() / 4; ++i) {
+    float value = 0;
+    std::memcpy(&value, &single_precision.data[4 * i], 4);
+    const double wide = value;
+    std::memcpy(&doubles.data[8 * i], &wide, 8);
+  }
+  EXPECT_GT(compress(floats.view(), with(Packing::kPacked)).ratio(),
+            1.95 * compress(halves.view(), with(Packing::kPacked)).ratio());
+  EXPECT_GT(compress(doubles.view(), with(Packing::kPacked)).ratio(),
+            1.9 * compress(single_precision.view(), with(Packing::kPacked)).ratio());
+}
+
+TEST(Choice, ObjectivesLeadToWhatTheyNameOrBetter) {
+  for (const Values values : testing::kAllValues) {
+    const OwnedTensor raw = make_tensor(DType::kBF16, {600, 256}, values, 7);
+    for (const Packing packing : kPackings) {
+      const CompressedTensor smallest = compress(raw.view(), with(packing, Objective::kStorage));
+      const CompressedTensor lightest = compress(raw.view(), with(packing, Objective::kTransfer));
+      EXPECT_LE(smallest.stored_bytes(), lightest.stored_bytes());
+      EXPECT_GE(lightest.transfer_ratio(), smallest.transfer_ratio() * 0.999);
+      const CompressedTensor fastest = compress(raw.view(), with(packing, Objective::kSpeed));
+      EXPECT_LE(fastest.stored_bytes(), fastest.raw_bytes() + 256);
+    }
+  }
+}
+
+TEST(Choice, IsNeverMuchLargerThanTheValues) {
+  for (const DType dtype : {DType::kU8, DType::kBF16, DType::kF32, DType::kF64}) {
+    for (const auto& shape : {std::vector<std::uint64_t>{1, 1}, {1, 16}, {100, 3}, {2000, 64}}) {
+      const OwnedTensor raw = make_tensor(dtype, shape, Values::kRandomBits, 8);
+      for (const Packing packing : kPackings) {
+        const CompressedTensor tensor = compress(raw.view(), with(packing));
+        EXPECT_EQ(tensor.codec(), Codec::kRaw);
+        EXPECT_LE(tensor.stored_bytes(), tensor.raw_bytes() + 256);
+      }
+    }
+  }
+}
+
+/// A sample that says nothing of the rest: what it promised does not hold, and the values are stored as they are.
+TEST(Choice, SurvivesASampleThatMisleads) {
+  OwnedTensor raw = make_tensor(DType::kF32, {4000, 64}, Values::kRandomBits, 9);
+  CompressOptions options = with(Packing::kPacked);
+  options.max_sample_bytes = 256;
+  std::fill_n(raw.data.begin(), 256 * 64, std::byte{0});
+  const CompressedTensor tensor = compress(raw.view(), options);
+  EXPECT_LE(tensor.stored_bytes(), tensor.raw_bytes() + 256);
+  std::vector<std::byte> out(raw.data.size());
+  tensor.decompress(out);
+  EXPECT_EQ(out, raw.data);
+}
+
+TEST(Repeats, AreFoundWhereverTheyAre) {
+  std::mt19937_64 random(1);
+  for (const std::uint64_t row_bytes : {1, 4, 7, 32, 600}) {
+    std::vector<std::byte> rows(500 * row_bytes);
+    for (std::byte& b : rows) b = static_cast<std::byte>(random() % 2);
+    const planner::Repeats repeats = planner::find_repeats(rows, row_bytes, 2);
+    ASSERT_EQ(repeats.map.size(), 500U);
+    EXPECT_TRUE(std::is_sorted(repeats.stored_rows.begin(), repeats.stored_rows.end()));
+    for (std::size_t row = 0; row < 500; ++row) {
+      const std::uint64_t stored = repeats.stored_rows.at(repeats.map[row]);
+      EXPECT_LE(stored, row);
+      EXPECT_EQ(std::memcmp(&rows[row * row_bytes], &rows[stored * row_bytes], row_bytes), 0);
+    }
+    for (std::size_t i = 0; i < repeats.stored_rows.size(); ++i) {
+      for (std::size_t j = 0; j < i; ++j) {
+        EXPECT_NE(std::memcmp(&rows[repeats.stored_rows[i] * row_bytes], &rows[repeats.stored_rows[j] * row_bytes],
+                              row_bytes),
+                  0);
+      }
+    }
+  }
+}
+
+TEST(Repeats, ShareStorageWhereThatPays) {
+  for (const DType dtype : {DType::kBF16, DType::kF32, DType::kU8}) {
+    const OwnedTensor raw = make_tensor(dtype, {3000, 128}, Values::kRepeatedRows, 10);
+    EXPECT_GT(compress(raw.view(), with(Packing::kPacked)).ratio(), 100);
+  }
+}
+
+}  // namespace
+}  // namespace stillbit
