@@ -3,6 +3,8 @@
 #include "api/encoder.hpp"
 #include "api/registry.hpp"
 #include "core/checked.hpp"
+#include "cpu/checksum.hpp"
+#include "cpu/copy.hpp"
 #include "cpu/parallel.hpp"
 #include "io/mapped_file.hpp"
 
@@ -30,7 +32,11 @@ class BufferSink final : public SectionSink {
                      : section == Section::kIndex ? impl_.index
                      : section == Section::kRows  ? impl_.rows
                                                   : impl_.overflow;
-    std::memcpy(buffer.data() + offset, bytes.data(), bytes.size());
+    if (buffer.size() >= cpu::kPastCachesBytes) {
+      cpu::copy_past_caches(bytes, buffer.data() + offset);
+    } else {
+      std::memcpy(buffer.data() + offset, bytes.data(), bytes.size());
+    }
     return {};
   }
 

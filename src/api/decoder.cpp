@@ -2,6 +2,8 @@
 
 #include "core/checked.hpp"
 #include "core/checksum.hpp"
+#include "cpu/checksum.hpp"
+#include "cpu/copy.hpp"
 #include "cpu/parallel.hpp"
 
 #include <algorithm>
@@ -14,9 +16,6 @@ constexpr std::uint64_t kBatchTiles = 64;
 
 /// How far ahead of the row that is expanded memory is requested, in rows that are gathered in no order.
 constexpr std::uint64_t kPrefetchRows = 16;
-
-/// Outputs from this size on do not stay in the caches.
-constexpr std::uint64_t kLargeBytes = std::uint64_t{32} << 20;
 
 /// Output bytes of one task; less than two tasks are not worth a thread.
 constexpr std::uint64_t kTaskBytes = std::uint64_t{256} << 10;
@@ -133,7 +132,7 @@ Result<void> Decoder::expand(std::byte* dst, unsigned num_threads) const {
   const RowGeometry tiles = header.tiles();
   return for_each_task(tiles.num_rows, tiles.row_bytes, num_threads, [&](std::uint64_t first, std::uint64_t count) {
     const std::uint64_t begin = first * tiles.row_bytes;
-    return PartExpander(*this, size >= kLargeBytes)
+    return PartExpander(*this, size >= cpu::kPastCachesBytes)
         .expand(begin, std::min(count * tiles.row_bytes, size - begin), dst + begin);
   });
 }
@@ -143,7 +142,7 @@ Result<void> Decoder::gather(std::span<const Index> index, std::byte* dst, unsig
   const std::uint64_t row_bytes = header.geometry.row_bytes;
   STILLBIT_CHECK(check_indices(index, header.geometry.num_rows));
   if (row_bytes == 0) return {};
-  const bool is_large = index.size() * row_bytes >= kLargeBytes;
+  const bool is_large = index.size() * row_bytes >= cpu::kPastCachesBytes;
   return for_each_task(
       index.size(), row_bytes, num_threads, [&](std::uint64_t first, std::uint64_t count) -> Result<void> {
         const auto row_of = [&](std::uint64_t i) { return static_cast<std::uint64_t>(index[first + i]); };
@@ -188,7 +187,7 @@ Result<std::uint64_t> Decoder::expand_in_pieces(unsigned num_threads, const Cons
         }
         for (std::uint64_t at = 0; at < count; at += kChecksumPieceBytes) {
           checksum.add((begin + at) / kChecksumPieceBytes,
-                       digest(part.subspan(at, std::min(kChecksumPieceBytes, count - at))));
+                       cpu::digest(part.subspan(at, std::min(kChecksumPieceBytes, count - at))));
         }
         return consume(begin, part);
       }));

@@ -5,6 +5,7 @@
 #include "core/bits.hpp"
 #include "core/checked.hpp"
 #include "core/checksum.hpp"
+#include "cpu/checksum.hpp"
 #include "cpu/parallel.hpp"
 #include "io/mapped_file.hpp"
 #include "packings/slot.hpp"
@@ -27,6 +28,10 @@ constexpr std::uint64_t kChunkBytes = kChecksumPieceBytes;
 
 /// Encoded rows are handed to the sink in pieces of about this size.
 constexpr std::uint64_t kFlushBytes = std::uint64_t{64} << 10;
+
+/// How far ahead of the tile that is encoded memory is requested: a tile is gone over several times, which the
+/// machine's own prefetching does not see through.
+constexpr std::uint64_t kAheadBytes = 8192;
 
 /// Longer rows are counted word by word, not column by column: the counts take 64 bytes for each byte of a row.
 constexpr std::uint64_t kMaxCountedRowBytes = 65536;
@@ -308,6 +313,14 @@ const std::byte* Encoder::tile(std::uint64_t i) const noexcept {
   return offset + header_.tile_bytes > source_.data.size() ? last_tile_.data() : source_.data.data() + offset;
 }
 
+void Encoder::request_ahead(std::uint64_t i) const noexcept {
+  constexpr std::uint64_t kLineBytes = 64;
+  const std::uint64_t begin = tile_offset(i) + kAheadBytes;
+  const std::uint64_t end = std::min<std::uint64_t>(source_.data.size(), begin + header_.tile_bytes);
+  for (std::uint64_t offset = begin; offset < end; offset += kLineBytes)
+    __builtin_prefetch(source_.data.data() + offset, 0, 2);
+}
+
 std::uint64_t Encoder::num_chunks() const noexcept {
   return ceil_div(header_.stored_tiles().num_bytes(), kChunkBytes);
 }
@@ -341,7 +354,7 @@ Result<void> Encoder::measure() {
         if (i >= num_pieces) return {};
         const std::uint64_t begin = i * kChecksumPieceBytes;
         const std::uint64_t count = std::min<std::uint64_t>(kChecksumPieceBytes, data.size() - begin);
-        checksum.add(i, digest(data.subspan(begin, count)));
+        checksum.add(i, cpu::digest(data.subspan(begin, count)));
         done(begin, count);
         return {};
       }));
@@ -449,6 +462,7 @@ Result<void> Encoder::write_packed(SectionSink& sink, std::uint64_t chunk) const
       if (delta >> header_.index_bits != 0) return source_changed();
       store_bits(entry + 8, within * header_.index_bits, header_.index_bits, delta);
     }
+    request_ahead(row);
     filled += codec_->encode(tile(row), encoded.data() + filled);
     if (filled >= kFlushBytes) STILLBIT_CHECK(flush());
   }
@@ -480,6 +494,7 @@ Result<void> Encoder::write_slotted(SectionSink& sink, std::uint64_t chunk) cons
     return {};
   };
   for (std::uint64_t row = first; row < end; ++row) {
+    request_ahead(row);
     const std::uint64_t size = codec_->encode(tile(row), encoded.data());
     packing::fill_slot(slots.data() + num_slots++ * stride, stride, Bytes(encoded).first(size), size == row_bytes,
                        written + tails.size());

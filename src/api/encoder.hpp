@@ -110,6 +110,8 @@ class Encoder {
   /// Where a stored tile starts in the tensor; behind the last one, the tensor's end.
   [[nodiscard]] std::uint64_t tile_offset(std::uint64_t i) const noexcept;
   [[nodiscard]] const std::byte* tile(std::uint64_t i) const noexcept;
+  /// Requests the part of the source that comes kAheadBytes behind a tile, as large as a tile.
+  void request_ahead(std::uint64_t i) const noexcept;
   [[nodiscard]] std::uint64_t num_chunks() const noexcept;
   [[nodiscard]] TileRange chunk_range(std::uint64_t chunk) const noexcept;
 

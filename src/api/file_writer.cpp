@@ -3,6 +3,7 @@
 #include "api/registry.hpp"
 #include "core/checked.hpp"
 #include "core/checksum.hpp"
+#include "cpu/checksum.hpp"
 #include "cpu/parallel.hpp"
 
 #include <algorithm>
@@ -38,7 +39,7 @@ Result<std::uint64_t> written_checksum(const io::AtomicFile& file, std::uint64_t
                                      const std::uint64_t begin = i * kChecksumPieceBytes;
                                      std::vector<std::byte> piece(std::min(kChecksumPieceBytes, size - begin));
                                      STILLBIT_CHECK(file.read(offset + begin, piece));
-                                     checksum.add(i, digest(piece));
+                                     checksum.add(i, cpu::digest(piece));
                                      return {};
                                    }));
   return checksum.value();

@@ -1,7 +1,6 @@
 #include "cpu/parallel.hpp"
 
 #include "core/checked.hpp"
-#include "core/checksum.hpp"
 
 #include <sched.h>
 
@@ -65,18 +64,6 @@ Result<void> parallel_for(std::uint64_t num_tasks, unsigned num_threads,
   }
   if (exception) std::rethrow_exception(exception);
   return outcome;
-}
-
-std::uint64_t checksum(Bytes bytes, unsigned num_threads) {
-  Checksum checksum;
-  unwrap(parallel_for(ceil_div(bytes.size(), kChecksumPieceBytes), num_threads,
-                      [&](std::uint64_t piece, unsigned) -> Result<void> {
-                        const std::uint64_t begin = piece * kChecksumPieceBytes;
-                        const std::uint64_t count = std::min(kChecksumPieceBytes, bytes.size() - begin);
-                        checksum.add(piece, digest(bytes.subspan(begin, count)));
-                        return {};
-                      }));
-  return checksum.value();
 }
 
 }  // namespace stillbit::cpu

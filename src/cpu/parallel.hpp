@@ -21,7 +21,4 @@ namespace stillbit::cpu {
 Result<void> parallel_for(std::uint64_t num_tasks, unsigned num_threads,
                           const std::function<Result<void>(std::uint64_t task, unsigned worker)>& body);
 
-/// The format's checksum of contiguous bytes.
-[[nodiscard]] std::uint64_t checksum(Bytes bytes, unsigned num_threads);
-
 }  // namespace stillbit::cpu

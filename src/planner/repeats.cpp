@@ -2,6 +2,7 @@
 
 #include "core/checked.hpp"
 #include "core/checksum.hpp"
+#include "cpu/checksum.hpp"
 #include "cpu/parallel.hpp"
 
 #include <algorithm>
@@ -42,7 +43,7 @@ double share_of_repeats(Bytes rows, std::uint64_t row_bytes) {
   RowTable table(rows, row_bytes);
   std::uint64_t num_repeats = 0;
   for (std::uint64_t row = 0; row < num_rows; ++row)
-    num_repeats += table.find_or_add(row, digest(rows.subspan(row * row_bytes, row_bytes))) != row;
+    num_repeats += table.find_or_add(row, cpu::digest(rows.subspan(row * row_bytes, row_bytes))) != row;
   return static_cast<double>(num_repeats) / static_cast<double>(num_rows);
 }
 
@@ -55,7 +56,7 @@ Repeats find_repeats(Bytes rows, std::uint64_t row_bytes, unsigned num_threads) 
                            [&](std::uint64_t task, unsigned) -> Result<void> {
                              const std::uint64_t end = std::min(num_rows, (task + 1) * rows_per_task);
                              for (std::uint64_t row = task * rows_per_task; row < end; ++row)
-                               hashes[row] = digest(rows.subspan(row * row_bytes, row_bytes));
+                               hashes[row] = cpu::digest(rows.subspan(row * row_bytes, row_bytes));
                              return {};
                            }));
   Repeats repeats;

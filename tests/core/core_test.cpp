@@ -3,6 +3,7 @@
 #include "core/checked.hpp"
 #include "core/checksum.hpp"
 #include "core/shape.hpp"
+#include "cpu/checksum.hpp"
 
 #include <gtest/gtest.h>
 
@@ -99,6 +100,16 @@ TEST(Checksum, IsXxh3OverPieces) {
   parts.update(Bytes(bytes).first(1));
   parts.update(Bytes(bytes).subspan(1));
   EXPECT_EQ(parts.value(), digest(bytes));
+}
+
+TEST(Checksum, IsTheSameOnEveryInstructionSet) {
+  std::vector<std::byte> bytes(5000);
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i * 31 + i / 256);
+  for (const cpu::Isa isa : cpu::kAllIsas) {
+    if (!cpu::supported(isa)) continue;
+    for (std::size_t size = 0; size <= bytes.size(); size += size < 300 ? 1 : 117)
+      ASSERT_EQ(cpu::digest(Bytes(bytes).first(size), isa), digest(Bytes(bytes).first(size))) << size;
+  }
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 // seed gives the same mutants.
 
 #include "core/checksum.hpp"
+#include "cpu/checksum.hpp"
 #include "cpu/parallel.hpp"
 #include "format/safetensors.hpp"
 #include "tests/fuzz/read_file.hpp"

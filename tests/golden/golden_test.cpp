@@ -28,15 +28,17 @@ TEST(Golden, ValidFilesDecodeToTheirArrays) {
     }
     ++num_files;
   }
-  EXPECT_GE(num_files, 24);
+  EXPECT_GE(num_files, 94);
 }
 
 TEST(Golden, InvalidFilesAreRefusedByName) {
   const auto expected = nlohmann::json::parse(std::ifstream(kFolder / "invalid" / "expected.json"));
-  EXPECT_GE(expected.size(), 14U);
+  EXPECT_GE(expected.size(), 83U);
   for (const auto& [file, words] : expected.items()) {
     try {
       verify_file(kFolder / "invalid" / file);
+      // What is wrong only with rows that are to be rewritten is seen when they are.
+      static_cast<void>(load(kFolder / "invalid" / file, {.mmap = false}));
       ADD_FAILURE() << file << " was accepted";
     } catch (const Error& error) {
       const std::string message = error.what();

@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 
 REPOSITORY = Path(__file__).resolve().parents[2]
+# Real tensors, where they lie beside the repository.
+SHARED_FILES = sorted((REPOSITORY.parent / "shared" / "data").glob("*.npy"))
 
 Stillbit = Callable[..., subprocess.CompletedProcess[str]]
 Failure = Callable[..., str]
@@ -33,7 +35,8 @@ DTYPES = {
 FP8 = ["F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"]
 WIDTHS = {name: int(descr[2:]) for descr, name in DTYPES.items()} | {"BF16": 2} | dict.fromkeys(FP8, 1)
 PACKINGS = ["packed", "slotted"]
-CODECS = ["auto", "ibp", "raw"]
+CODECS = ["auto", "raw", "ibp", "window", "escape", "sparse", "dictionary"]
+OBJECTIVES = ["storage", "transfer", "speed"]
 SHAPES = [
     (), (1,), (0,), (7,), (5000,), (0, 5), (5, 0), (0, 0), (1, 1), (300, 1), (1, 3000), (65, 3), (64, 100), (3, 0, 2),
     (2, 3, 4, 5), (5, 1, 7, 1), (2,) * 10,
@@ -86,6 +89,17 @@ def make_array(descr: str, shape: tuple[int, ...], seed: int = 1) -> np.ndarray:
     if dtype.kind == "c":
         return np.asarray(rng.standard_normal(shape) + 1j * rng.standard_normal(shape), dtype)
     return np.asarray(rng.standard_normal(shape), dtype)
+
+
+def make_array_for(codec: str, descr: str, shape: tuple[int, ...], seed: int = 1) -> np.ndarray:
+    """Numbers that the codec makes smaller."""
+    array = make_array(descr, shape, seed)
+    rng = np.random.default_rng(seed)
+    if codec == "sparse":
+        return np.where(rng.random(shape) < 0.05, array, np.zeros_like(array))
+    if codec == "dictionary":
+        return array.reshape(-1)[rng.integers(0, 4, shape)]
+    return array
 
 
 def make_tensor(dtype: str, shape: tuple[int, ...], seed: int = 1) -> Tensor:

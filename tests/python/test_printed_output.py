@@ -5,7 +5,23 @@ from typing import Any
 
 import numpy as np
 import pytest
-from helpers import PACKINGS, WIDTHS, Stillbit, info_of, make_array, make_bf16, names_in, save_npy, write_tensors, zoo
+from helpers import (
+    CODECS,
+    OBJECTIVES,
+    PACKINGS,
+    WIDTHS,
+    Stillbit,
+    Tensor,
+    info_of,
+    make_array,
+    make_array_for,
+    make_bf16,
+    names_in,
+    round_trip,
+    save_npy,
+    write_tensors,
+    zoo,
+)
 
 REQUIRED = {"name", "dtype", "shape", "codec", "packing", "raw_bytes", "stored_bytes", "ratio"}
 
@@ -51,8 +67,72 @@ def test_inspect_compressed(stillbit: Stillbit, tmp_path: Path, packing: str) ->
     assert [(tensor["name"], tensor["dtype"], tuple(tensor["shape"])) for tensor in info["tensors"]] == [
         (name, tensor.dtype, tensor.shape) for name, tensor in tensors.items()
     ]
-    assert {tensor["codec"] for tensor in info["tensors"]} == {"raw", "ibp"}
+    assert {tensor["codec"] for tensor in info["tensors"]} > {"raw"}
+    assert {tensor["codec"] for tensor in info["tensors"]} < set(CODECS)
     assert {tensor["packing"] for tensor in info["tensors"]} == {packing}
+
+
+def tensors_for_every_codec() -> dict[str, Tensor]:
+    arrays = {codec: make_array_for(codec, "<f4", (120, 130)) for codec in CODECS[1:]}
+    return {codec: Tensor("F32", array.shape, array.tobytes()) for codec, array in arrays.items()}
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+@pytest.mark.parametrize("codec", CODECS)
+def test_price_of_the_chosen_codec_is_what_it_took(
+    stillbit: Stillbit, tmp_path: Path, codec: str, packing: str
+) -> None:
+    """Small tensors are priced exactly. Prices are kept in the file, and what is chosen is the smallest."""
+    source, output = write_tensors(tmp_path / "x.safetensors", tensors_for_every_codec()), tmp_path / "y.safetensors"
+    stillbit("compress", source, "-o", output, "--codec", codec, "--packing", packing)
+    for tensor in info_of(stillbit("inspect", output, "--json"))["tensors"]:
+        if codec == "raw":
+            assert "prices" not in tensor  # nothing was considered
+            continue
+        prices = tensor["prices"]
+        assert prices[tensor["codec"]] == tensor["stored_bytes"] == min(prices.values())
+        assert codec == "auto" or set(prices) <= {codec, "raw"}
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+@pytest.mark.parametrize("objective", OBJECTIVES)
+def test_price_of_the_chosen_codec_with_objective(
+    stillbit: Stillbit, tmp_path: Path, objective: str, packing: str
+) -> None:
+    source, output = write_tensors(tmp_path / "x.safetensors", tensors_for_every_codec()), tmp_path / "y.safetensors"
+    options = ["--objective", objective, "--packing", packing, "--json"]
+    for tensor in info_of(stillbit("compress", source, "-o", output, *options))["tensors"]:
+        assert tensor["prices"][tensor["codec"]] == tensor["stored_bytes"]
+
+
+def test_prices_are_printed_as_ratios(stillbit: Stillbit, tmp_path: Path) -> None:
+    tensors = tensors_for_every_codec()
+    source, output = write_tensors(tmp_path / "x.safetensors", tensors), tmp_path / "y.safetensors"
+    stillbit("compress", source, "-o", output)
+    info = info_of(stillbit("inspect", output, "--json"))
+    table = stillbit("inspect", output).stdout.partition("\n\n")[2].splitlines()
+    codecs = [word for word in table[0].split() if word in CODECS]
+    assert set(codecs) == {codec for tensor in info["tensors"] for codec in tensor["prices"]} >= {"raw", "ibp"}
+    for line, tensor in zip(table[1:], info["tensors"], strict=True):
+        name, *ratios = line.split()
+        prices = [tensor["prices"].get(codec) for codec in codecs]
+        assert name == tensor["name"]
+        assert ratios == ["-" if price is None else f"{tensor['raw_bytes'] / price:.3f}" for price in prices]
+    # Nothing is printed of what was not priced.
+    assert "\n\n" not in stillbit("inspect", source).stdout
+
+
+@pytest.mark.parametrize("packing", PACKINGS)
+def test_objectives(stillbit: Stillbit, tmp_path: Path, packing: str) -> None:
+    """Each does best at what it is for, and the tensors come back."""
+    source = save_npy(tmp_path / "x.npy", make_array("<f4", (800, 200)))
+    infos = {}
+    for objective in OBJECTIVES:
+        found, infos[objective] = round_trip(stillbit, source, "--objective", objective, "--packing", packing)
+        assert found.tobytes() == np.load(source).tobytes()
+    assert infos["storage"]["stored_bytes"] == min(info["stored_bytes"] for info in infos.values())
+    assert infos["transfer"]["transfer_ratio"] == max(info["transfer_ratio"] for info in infos.values())
+    assert round_trip(stillbit, source, "--packing", packing)[1] == infos["storage"]
 
 
 def test_json_of_file_without_tensors(stillbit: Stillbit, tmp_path: Path) -> None:

@@ -24,6 +24,8 @@ from helpers import Failure, make_array, save_npy
         ["compress", "x.npy", "-o", ".safetensors.bak"],
         ["compress", "x.npy", "-o", "y.safetensors", "--codec", "zip"],
         ["compress", "x.npy", "-o", "y.safetensors", "--codec", ""],
+        ["compress", "x.npy", "-o", "y.safetensors", "--objective", "size"],
+        ["compress", "x.npy", "-o", "y.safetensors", "--objective", ""],
         ["compress", "x.npy", "-o", "y.safetensors", "--packing", "loose"],
         ["compress", "x.npy", "-o", "y.safetensors", "--as", "F99"],
         ["compress", "x.npy", "-o", "y.safetensors", "--row-dims", "-1"],

@@ -196,7 +196,7 @@ Result<Plan> parse(Bytes bytes, std::uint64_t row_bytes) {
   }
   const std::uint64_t size = ceil_div(std::uint64_t{period_columns} * kind_bits, 8);
   if (rest.size() != size) {
-    return corrupt("dictionary plan has " + std::to_string(bytes.size()) + " bytes instead of " +
+    return corrupt("dictionary plan_bytes is " + std::to_string(bytes.size()) + " instead of " +
                    std::to_string(bytes.size() - rest.size() + size));
   }
   plan.column_kinds.resize(period_columns);

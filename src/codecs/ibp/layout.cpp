@@ -94,7 +94,7 @@ Result<Plan> parse(Bytes bytes, std::uint64_t row_bytes) {
   if (reserved != 0) return bad("reserved", reserved);
   plan.entries.resize(num_entries);
   if (const auto size = serialized_bytes(plan); size != bytes.size()) {
-    return corrupt("ibp plan has " + std::to_string(bytes.size()) + " bytes instead of " + std::to_string(size));
+    return corrupt("ibp plan_bytes is " + std::to_string(bytes.size()) + " instead of " + std::to_string(size));
   }
 
   const std::byte* src = bytes.data() + kPlanHeaderBytes;

@@ -103,7 +103,7 @@ Result<Plan> parse(Bytes bytes, std::uint64_t row_bytes) {
   STILLBIT_CHECK(check_values(plan, num_values));
   plan.values.resize(num_values);
   if (const auto size = serialized_bytes(plan); size != bytes.size()) {
-    return corrupt("sparse plan has " + std::to_string(bytes.size()) + " bytes instead of " + std::to_string(size));
+    return corrupt("sparse plan_bytes is " + std::to_string(bytes.size()) + " instead of " + std::to_string(size));
   }
 
   src += kPlanHeaderBytes;

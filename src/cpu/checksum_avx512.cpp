@@ -1,0 +1,14 @@
+#include <xxhash.h>
+
+#include <cstdint>
+
+// Compiled for AVX-512, which the hash then uses; reached only on machines that have it.
+
+namespace stillbit::cpu::avx512 {
+
+std::uint64_t digest(const void* data, std::size_t size);
+std::uint64_t digest(const void* data, std::size_t size) {
+  return XXH3_64bits(data, size);
+}
+
+}  // namespace stillbit::cpu::avx512
