@@ -2,8 +2,8 @@
 
 Trains a decoder of the usual kind (RMSNorm, rotary positions, SwiGLU, no biases) on the Python standard library's
 sources, byte by byte, for a few minutes on a CPU, then lets it read text that it has not seen and compresses what its
-cache holds in bf16: for every layer the keys (after rotation, as caches hold them) and the values, a row for each token.
-Needs PyTorch.
+cache holds in bf16: of every layer the keys (after rotation, as caches hold them) and the values, a row for each
+token. Needs PyTorch.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def main() -> None:
     with torch.no_grad():
         model(text[-unseen:][: 64 * CONTEXT].view(64, CONTEXT).long())
     rows: dict[str, list[str]] = {}
-    ratios: dict[tuple[str, str], list[float]] = {}
+    ratios: dict[str, list[float]] = {}
     with tempfile.TemporaryDirectory() as folder:
         source, target = Path(folder) / "cache.npy", Path(folder) / "cache.safetensors"
         for number, layer in enumerate(model.layers):
@@ -113,13 +113,15 @@ def main() -> None:
                     said = subprocess.run(line, check=True, capture_output=True, text=True).stdout
                     subprocess.run([command, "verify", target, "--against", source], check=True, capture_output=True)
                     tensor = json.loads(said)["tensors"][0]
-                    ratios.setdefault((kind, packing), []).append(tensor["ratio"])
+                    # The first layer's values depend on the byte alone, so its rows repeat: no measure of longer texts.
+                    if number > 0:
+                        ratios.setdefault(packing, []).append(tensor["ratio"])
                     rows.setdefault(f"layer {number}, {kind}", []).append(f"{tensor['ratio']:.3f} ({tensor['codec']})")
     print("| bf16 cache | packed | slotted |\n|---|---|---|")
     for name, cells in rows.items():
         print(f"| {name} | {' | '.join(cells)} |")
-    means = [geometric_mean(ratios["keys", packing] + ratios["values", packing]) for packing in ("packed", "slotted")]
-    print(f"| geometric mean | {means[0]:.3f} | {means[1]:.3f} |")
+    means = [geometric_mean(ratios[packing]) for packing in ("packed", "slotted")]
+    print(f"| geometric mean, without layer 0 | {means[0]:.3f} | {means[1]:.3f} |")
 
 
 if __name__ == "__main__":
