@@ -3,6 +3,7 @@
 #include "statistics/positional_count.hpp"
 
 #include <algorithm>
+#include <array>
 #include <numeric>
 
 namespace stillbit {
@@ -11,6 +12,17 @@ namespace {
 /// Of rows from this length on, the part of a vector at their end matters little. Shorter ones are counted in laps that
 /// have no such part.
 constexpr std::uint64_t kLongRowBytes = 1024;
+
+/// Four counts beside each other in one word: entry b has a 1 in lane i where bit i of b is 1.
+constexpr unsigned kLaneBits = 16;
+constexpr std::uint64_t kLaneMask = 0xFFFF;
+constexpr auto kLanesOfBits = [] {
+  std::array<std::uint64_t, 16> lanes{};
+  for (unsigned bits = 0; bits < 16; ++bits) {
+    for (unsigned i = 0; i < 4; ++i) lanes[bits] |= std::uint64_t{bits >> i & 1} << (kLaneBits * i);
+  }
+  return lanes;
+}();
 
 }  // namespace
 
@@ -41,12 +53,24 @@ void BitStatistics::add(Bytes rows) {
 }
 
 void BitStatistics::read_out_planes(std::vector<std::uint64_t>& ones) const {
-  for (unsigned level = 0; num_plane_laps_ >> level != 0; ++level) {
-    for (std::uint64_t i = 0; i < lap_bytes_; ++i) {
-      const std::uint64_t vector = i / kPlaneBytes * kNumPlanes + level;
-      const auto byte = static_cast<std::uint64_t>(planes_[vector * kPlaneBytes + i % kPlaneBytes]);
-      for (unsigned bit = 0; bit < 8; ++bit) ones[i % row_bytes_ * 8 + bit] += (byte >> bit & 1) << level;
+  static_assert(kNumPlanes <= kLaneBits, "a count fits into a lane");
+  if (num_plane_laps_ == 0) return;
+  std::uint64_t place = 0;  // in the row
+  for (std::uint64_t i = 0; i < lap_bytes_; ++i) {
+    const std::byte* plane = planes_.data() + i / kPlaneBytes * kNumPlanes * kPlaneBytes + i % kPlaneBytes;
+    std::uint64_t low = 0;
+    std::uint64_t high = 0;
+    for (unsigned level = 0; num_plane_laps_ >> level != 0; ++level, plane += kPlaneBytes) {
+      const auto byte = static_cast<unsigned>(*plane);
+      low += kLanesOfBits[byte & 0xF] << level;
+      high += kLanesOfBits[byte >> 4] << level;
     }
+    std::uint64_t* counts = ones.data() + 8 * place;
+    for (unsigned bit = 0; bit < 4; ++bit) {
+      counts[bit] += low >> (kLaneBits * bit) & kLaneMask;
+      counts[bit + 4] += high >> (kLaneBits * bit) & kLaneMask;
+    }
+    if (++place == row_bytes_) place = 0;
   }
 }
 
