@@ -4,13 +4,11 @@
 
 #include <immintrin.h>
 
-// Compiled for AVX2 and BMI2; reached only on machines that have them.
+// Compiled for AVX2 and BMI2; reached only on machines that have them. The stages for words of up to 4 bytes work on 32
+// symbols at a time; those of stages.inl serve the rest.
 
 namespace stillbit::escape::avx2 {
 namespace {
-
-inline std::uint64_t decode_tier(const RowLayout& layout, unsigned tier, const std::byte* codes, std::uint64_t count,
-                                 std::uint8_t* symbols, std::uint64_t* escapes);
 
 #include "fields/writer.inl"
 
@@ -20,56 +18,93 @@ inline std::uint64_t decode_tier(const RowLayout& layout, unsigned tier, const s
 
 #include "codecs/escape/fields_bmi2.inl"
 
-/// 32 codes of a block: the first ones or the last ones.
-inline __m256i block_codes(const std::byte* block, bool is_second, unsigned width) {
-  const __m256i two_bits = _mm256_set1_epi8(3);
-  const __m256i shifts = is_second ? _mm256_set_epi64x(6, 6, 4, 4) : _mm256_set_epi64x(2, 2, 0, 0);
-  __m256i codes = _mm256_setzero_si256();
-  for (unsigned bit = 0; bit + 2 <= width; bit += 2, block += 16) {
-    const __m256i pairs = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(block)));
-    const __m256i pair = _mm256_and_si256(_mm256_srlv_epi64(pairs, shifts), two_bits);
-    codes = _mm256_or_si256(codes, _mm256_sll_epi16(pair, _mm_cvtsi32_si128(static_cast<int>(bit))));
-  }
-  if (width % 2 != 0) {
-    const auto ones = load<std::uint32_t>(block + (is_second ? 4 : 0));
-    const __m256i bytes =
-        _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int>(ones)),
-                            _mm256_set_epi64x(0x0303030303030303, 0x0202020202020202, 0x0101010101010101, 0));
-    const __m256i bits = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201U));
-    const __m256i set = _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bits), bits);
-    codes = _mm256_or_si256(codes, _mm256_and_si256(set, _mm256_set1_epi8(static_cast<char>(1 << (width - 1)))));
-  }
-  return codes;
+constexpr std::uint64_t kLanes = 32;
+
+inline __m256i byte_of(std::uint64_t value) {
+  return _mm256_set1_epi8(static_cast<char>(value));
 }
 
-/// As in stages.inl, 32 codes at a time.
-inline std::uint64_t decode_tier(const RowLayout& layout, unsigned tier, const std::byte* codes, std::uint64_t count,
-                                 std::uint8_t* symbols, std::uint64_t* escapes) {
-  const __m256i symbol_of_code =
-      _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(layout.low_byte_of_code[tier])));
-  const unsigned width = layout.tier_bits[tier];
-  std::uint64_t num_escapes = 0;
-  std::uint64_t first = 0;
-  for (; first + kBlockCodes <= count; first += kBlockCodes, codes += 8 * width) {
-    const auto look_up = [&](bool is_second) -> std::uint64_t {
-      const __m256i code = block_codes(codes, is_second, width);
-      _mm256_storeu_si256(reinterpret_cast<__m256i*>(symbols + first + (is_second ? 32 : 0)),
-                          _mm256_shuffle_epi8(symbol_of_code, code));
-      return static_cast<std::uint32_t>(_mm256_movemask_epi8(_mm256_cmpeq_epi8(code, _mm256_setzero_si256())));
-    };
-    const std::uint64_t found = look_up(false) | look_up(true) << 32;
-    *escapes++ = found;
-    num_escapes += static_cast<unsigned>(__builtin_popcountll(found));
-  }
-  return num_escapes + decode_tier<std::uint8_t>(layout, tier, codes, count - first, symbols + first, escapes);
+inline __m128i shift_count(unsigned count) {
+  return _mm_cvtsi32_si128(static_cast<int>(count));
 }
 
-constexpr bool kCanPassCaches = false;
-inline void finish_stores() {}
+inline std::uint32_t mask_of(__m256i lanes) {
+  return static_cast<std::uint32_t>(_mm256_movemask_epi8(lanes));
+}
+
+inline __m256i load_vector(const void* src) {
+  return _mm256_loadu_si256(static_cast<const __m256i*>(src));
+}
+
+inline void store_vector(void* dst, __m256i bytes) {
+  _mm256_storeu_si256(static_cast<__m256i*>(dst), bytes);
+}
+
+/// 16 bytes from each of two places.
+inline __m256i load_halves(const void* low, const void* high) {
+  return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(static_cast<const __m128i*>(low))),
+                                 _mm_loadu_si128(static_cast<const __m128i*>(high)), 1);
+}
+
+/// The lanes whose bits are set, as bytes of ones.
+inline __m256i lanes_of(std::uint32_t mask) {
+  const __m256i from_byte = _mm256_set_epi64x(0x0303030303030303, 0x0202020202020202, 0x0101010101010101, 0);
+  const __m256i bits = _mm256_set1_epi64x(static_cast<long long>(0x8040201008040201U));
+  const __m256i bytes = _mm256_shuffle_epi8(_mm256_set1_epi32(static_cast<int>(mask)), from_byte);
+  return _mm256_cmpeq_epi8(_mm256_and_si256(bytes, bits), bits);
+}
+
+inline std::uint64_t count_of(std::uint64_t mask) {
+  return static_cast<unsigned>(__builtin_popcountll(mask));
+}
+
+/// Word lanes: what differs between words of 2 and 4 bytes.
+template <class Word>
+struct Lanes;
+
+template <>
+struct Lanes<std::uint16_t> {
+  static __m256i set(std::uint64_t value) { return _mm256_set1_epi16(static_cast<short>(value)); }
+  /// What `shift` needs to bring bit 0 to bit `at`: a factor here, since a product takes fewer operations than a shift.
+  static __m256i shift_to(unsigned at) { return set(std::uint64_t{1} << at); }
+  static __m256i shift(__m256i words, __m256i factor) { return _mm256_mullo_epi16(words, factor); }
+  static __m256i shift_left(__m256i words, __m128i count) { return _mm256_sll_epi16(words, count); }
+  static __m256i shift_right(__m256i words, __m128i count) { return _mm256_srl_epi16(words, count); }
+  static __m256i widen(__m256i symbols, unsigned part) {
+    return _mm256_cvtepu8_epi16(part == 0 ? _mm256_castsi256_si128(symbols) : _mm256_extracti128_si256(symbols, 1));
+  }
+};
+
+template <>
+struct Lanes<std::uint32_t> {
+  static __m256i set(std::uint64_t value) { return _mm256_set1_epi32(static_cast<int>(value)); }
+  static __m256i shift_to(unsigned at) { return set(at); }
+  static __m256i shift(__m256i words, __m256i count) { return _mm256_sllv_epi32(words, count); }
+  static __m256i shift_left(__m256i words, __m128i count) { return _mm256_sll_epi32(words, count); }
+  static __m256i shift_right(__m256i words, __m128i count) { return _mm256_srl_epi32(words, count); }
+  static __m256i widen(__m256i symbols, unsigned part) {
+    const __m128i half = part < 2 ? _mm256_castsi256_si128(symbols) : _mm256_extracti128_si256(symbols, 1);
+    return _mm256_cvtepu8_epi32(part % 2 == 0 ? half : _mm_srli_si128(half, 8));
+  }
+};
+
+#include "codecs/escape/encode_avx2.inl"
+
+#include "codecs/escape/decode_avx2.inl"
+
 template <class Word, bool kPastCaches>
 inline void put_row(const RowLayout& layout, const std::byte* fixed, SymbolOf<Word> shift, SymbolOf<Word>* symbols,
                     const std::uint64_t* escapes, const SymbolOf<Word>* next, std::byte* dst) {
-  end_first_tier<Word>(layout, fixed, shift, symbols, escapes, next, dst);
+  if constexpr (sizeof(Word) <= 4) {
+    put_words<Word, kPastCaches>(layout, fixed, shift, symbols, next, dst);
+  } else {
+    end_first_tier<Word>(layout, fixed, shift, symbols, escapes, next, dst);
+  }
+}
+
+constexpr bool kCanPassCaches = true;
+inline void finish_stores() {
+  _mm_sfence();
 }
 
 #include "codecs/escape/kernels.inl"

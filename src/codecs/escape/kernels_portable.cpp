@@ -17,7 +17,7 @@ namespace {
 #include "codecs/escape/fields.inl"
 
 constexpr bool kCanPassCaches = false;
-inline void finish_stores() {}
+[[maybe_unused]] inline void finish_stores() {}
 template <class Word, bool kPastCaches>
 inline void put_row(const RowLayout& layout, const std::byte* fixed, SymbolOf<Word> shift, SymbolOf<Word>* symbols,
                     const std::uint64_t* escapes, const SymbolOf<Word>* next, std::byte* dst) {

@@ -42,6 +42,11 @@ Result<std::vector<std::uint16_t>> parse_symbols(Bytes bytes, std::size_t& offse
   return symbols;
 }
 
+void insert(SymbolSet& set, unsigned symbol) {
+  std::uint8_t& bits = set.bits[symbol / 128][symbol % 16];
+  bits = static_cast<std::uint8_t>(bits | 1U << (symbol / 16 % 8));
+}
+
 }  // namespace
 
 unsigned min_symbol_bits(unsigned view_bytes) noexcept {
@@ -190,6 +195,17 @@ RowLayoutStorage::RowLayoutStorage(const Plan& plan) {
       beyond_of_symbol_[symbol] |= std::uint64_t{1} << (i * kCounterBits);
   }
   layout_.beyond_of_symbol = beyond_of_symbol_.data();
+  if (plan.symbol_bits <= 8) {
+    for (unsigned symbol = 0; symbol < 256; ++symbol) {
+      for (unsigned i = 0; i < layout_.num_tiers; ++i) {
+        if (tier_of_symbol_[symbol] <= i) insert(symbol_sets_.in_tiers_up_to[i], symbol);
+        for (unsigned bit = 0; bit < layout_.tier_bits[i]; ++bit) {
+          if ((code_of_symbol_[i][symbol] >> bit & 1) != 0) insert(symbol_sets_.with_code_bit[i][bit], symbol);
+        }
+      }
+    }
+    layout_.symbol_sets = &symbol_sets_;
+  }
   layout_.row_shifts = plan.row_shifts;
   if (!plan.column_shifts.empty()) {
     const unsigned symbol_size = plan.symbol_size();

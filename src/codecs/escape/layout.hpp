@@ -59,6 +59,18 @@ Result<Plan> parse(Bytes bytes, std::uint64_t row_bytes);
 /// What kernels may read or write behind the last symbol of a row: they work on whole vectors.
 inline constexpr std::uint64_t kPadding = 64;
 
+/// Symbols of up to 8 bits: bit h % 8 of bits[h / 8][l] is set if symbol 16 × h + l is one of them. Vectors look the
+/// bytes up by the symbols' low halves.
+struct SymbolSet {
+  std::uint8_t bits[2][16] = {};
+};
+
+/// What encoding asks of symbols, as sets.
+struct SymbolSets {
+  SymbolSet with_code_bit[kMaxTiers][kMaxTierBits];  ///< bit j of the tier's code is 1
+  SymbolSet in_tiers_up_to[kMaxTiers];               ///< tier i has it, or one before
+};
+
 /// A plan laid out for the kernels.
 ///
 /// Plain numbers and pointers, without member functions: kernels are compiled for several instruction sets, and what is
@@ -83,6 +95,7 @@ struct RowLayout {
   const std::uint8_t* code_of_symbol[kMaxTiers] = {};  ///< 0 for a symbol that the tier lacks; 256 entries at least
   const std::uint8_t* tier_of_symbol = nullptr;        ///< the first tier that has it, or num_tiers
   const std::uint64_t* beyond_of_symbol = nullptr;     ///< bit 20 × i is set if tiers 0 … i lack it: to be added up
+  const SymbolSets* symbol_sets = nullptr;             ///< the same as sets; null where symbols have more than 8 bits
 
   bool row_shifts = false;
   const std::byte* column_shifts = nullptr;  ///< a symbol for each column of the row and kPadding more, or null
@@ -106,6 +119,7 @@ class RowLayoutStorage {
   std::array<std::vector<std::uint8_t>, kMaxTiers> code_of_symbol_;
   std::vector<std::uint8_t> tier_of_symbol_;
   std::vector<std::uint64_t> beyond_of_symbol_;
+  SymbolSets symbol_sets_;
   std::vector<std::byte> column_shifts_;
   RowLayout layout_;
 };

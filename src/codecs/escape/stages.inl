@@ -106,36 +106,94 @@ inline std::uint64_t encode_tier(const RowLayout& layout, unsigned tier, const S
   return num_beyond;
 }
 
-/// Looks up `count` codes of tier `tier`: sets each symbol (0 for an escape) and the bits of `escapes`. Returns the
-/// number of escapes.
-template <class Symbol>
-inline std::uint64_t decode_tier(const RowLayout& layout, unsigned tier, const std::byte* codes, std::uint64_t count,
-                                 Symbol* symbols, std::uint64_t* escapes) {
-  Symbol symbol_of_code[1U << kMaxTierBits];
-  for (unsigned i = 0; i < 1U << kMaxTierBits; ++i)
-    symbol_of_code[i] = static_cast<Symbol>(layout.symbol_of_code[tier][i]);
-  const unsigned width = layout.tier_bits[tier];
+/// Symbols of codes, for 16 codes at a time: each symbol but the escape's is chosen by a comparison. What processors
+/// have no instruction for is not asked of them.
+template <class Symbol, unsigned kWidth>
+struct SymbolTable {
+  typedef std::uint8_t Codes __attribute__((vector_size(16)));
+
+  explicit SymbolTable(const std::uint16_t* symbol_of_code) {
+    for (unsigned code = 0; code < 1U << kWidth; ++code) {
+      for (unsigned i = 0; i < 16; ++i) {
+        codes[code][i] = static_cast<std::uint8_t>(code);
+        symbols[code][i] = static_cast<std::uint8_t>(symbol_of_code[code]);
+      }
+    }
+  }
+
+  void look_up(std::uint64_t first, std::uint64_t second, std::uint8_t* dst) const {
+    const std::uint64_t both[2] = {first, second};
+    Codes from;
+    __builtin_memcpy(&from, both, sizeof(from));
+    Codes found = {};
+    for (unsigned code = 1; code < 1U << kWidth; ++code)
+      found |= reinterpret_cast<Codes>(from == codes[code]) & symbols[code];
+    __builtin_memcpy(dst, &found, sizeof(found));
+  }
+
+  Codes codes[1U << kWidth];
+  Codes symbols[1U << kWidth];
+};
+
+/// Wider symbols are looked up one by one.
+template <unsigned kWidth>
+struct SymbolTable<std::uint16_t, kWidth> {
+  explicit SymbolTable(const std::uint16_t* symbol_of_code) {
+    __builtin_memcpy(symbols, symbol_of_code, sizeof(symbols));
+  }
+
+  void look_up(std::uint64_t first, std::uint64_t second, std::uint16_t* dst) const {
+    for (unsigned i = 0; i < 8; ++i) dst[i] = symbols[first >> (8 * i) & 0xFF];
+    for (unsigned i = 0; i < 8; ++i) dst[8 + i] = symbols[second >> (8 * i) & 0xFF];
+  }
+
+  std::uint16_t symbols[1U << kWidth];
+};
+
+/// `decode_tier` for codes of kWidth bits.
+template <class Symbol, unsigned kWidth>
+inline std::uint64_t decode_tier_of(const std::uint16_t* symbol_of_code, const std::byte* codes, std::uint64_t count,
+                                    Symbol* symbols, std::uint64_t* escapes) {
+  const SymbolTable<Symbol, kWidth> table(symbol_of_code);
   std::uint64_t num_escapes = 0;
   std::uint64_t first = 0;
-  for (; first + kBlockCodes <= count; first += kBlockCodes, codes += 8 * width) {
+  for (; first + kBlockCodes <= count; first += kBlockCodes, codes += 8 * kWidth) {
     std::uint64_t found = 0;
-    for (unsigned part = 0; part < kBlockCodes / 8; ++part) {
-      const std::uint64_t bytes = block_codes(codes, part, width);
-      found |= std::uint64_t{escapes_of(bytes)} << (8 * part);
-      Symbol* dst = symbols + first + 8 * part;
-      for (unsigned i = 0; i < 8; ++i) dst[i] = symbol_of_code[bytes >> (8 * i) & 0xFF];
+    for (unsigned part = 0; part < kBlockCodes / 8; part += 2) {
+      const std::uint64_t low = block_codes(codes, part, kWidth);
+      const std::uint64_t high = block_codes(codes, part + 1, kWidth);
+      found |= std::uint64_t{escapes_of(low) | escapes_of(high) << 8} << (8 * part);
+      table.look_up(low, high, symbols + first + 8 * part);
     }
     *escapes++ = found;
     num_escapes += static_cast<unsigned>(__builtin_popcountll(found));
   }
   if (first < count) *escapes = 0;
-  for (unsigned bit = 0; first < count; ++first, bit += width) {
-    const std::uint64_t code = load<std::uint16_t>(codes + bit / 8) >> (bit % 8) & low_mask(width);
-    symbols[first] = symbol_of_code[code];
+  for (unsigned bit = 0; first < count; ++first, bit += kWidth) {
+    const std::uint64_t code = load<std::uint16_t>(codes + bit / 8) >> (bit % 8) & low_mask(kWidth);
+    symbols[first] = static_cast<Symbol>(symbol_of_code[code]);
     *escapes |= std::uint64_t{code == 0} << (first % kBlockCodes);
     num_escapes += code == 0;
   }
   return num_escapes;
+}
+
+/// Looks up `count` codes of tier `tier`: sets each symbol (0 for an escape) and the bits of `escapes`. Returns the
+/// number of escapes.
+template <class Symbol>
+inline std::uint64_t decode_tier(const RowLayout& layout, unsigned tier, const std::byte* codes, std::uint64_t count,
+                                 Symbol* symbols, std::uint64_t* escapes) {
+  const std::uint16_t* symbol_of_code = layout.symbol_of_code[tier];
+  switch (layout.tier_bits[tier]) {
+    case 1:
+      return decode_tier_of<Symbol, 1>(symbol_of_code, codes, count, symbols, escapes);
+    case 2:
+      return decode_tier_of<Symbol, 2>(symbol_of_code, codes, count, symbols, escapes);
+    case 3:
+      return decode_tier_of<Symbol, 3>(symbol_of_code, codes, count, symbols, escapes);
+    default:
+      return decode_tier_of<Symbol, 4>(symbol_of_code, codes, count, symbols, escapes);
+  }
 }
 
 /// Puts the symbols of the next tier to the places of the escapes among `count` symbols.
