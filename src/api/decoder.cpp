@@ -14,7 +14,8 @@ namespace {
 /// Tiles that are found before the codec expands them together.
 constexpr std::uint64_t kBatchTiles = 64;
 
-/// How far ahead of the row that is expanded memory is requested, in rows that are gathered in no order.
+/// How far ahead of the row that is expanded memory is requested, in rows that are gathered in no order. They are also
+/// expanded in batches of so many: one batch's rows arrive while the one before is expanded.
 constexpr std::uint64_t kPrefetchRows = 16;
 
 /// Output bytes of one task; less than two tasks are not worth a thread.
@@ -34,13 +35,14 @@ Result<void> expand_tiles(const Decoder& decoder, std::uint64_t count, std::byte
   const std::uint64_t tile_bytes = decoder.header.tiles().row_bytes;
   packing::RowReader::Scratch scratch;
   StoredRow batch[kBatchTiles];
+  const std::uint64_t batch_tiles = is_random ? kPrefetchRows : kBatchTiles;
   std::uint64_t batch_first = 0;
   for (std::uint64_t i = 0; i < count; ++i) {
     if (is_random && i + kPrefetchRows < count) decoder.reader.prefetch(tile_of(i + kPrefetchRows));
     const std::uint64_t in_batch = i - batch_first;
     const Place place = decoder.reader.locate(tile_of(i), scratch, batch[in_batch]);
     if (place == Place::kCorrupt) return corrupt_row(decoder, tile_of(i));
-    if (place == Place::kInSection && in_batch + 1 < kBatchTiles && i + 1 < count) continue;
+    if (place == Place::kInSection && in_batch + 1 < batch_tiles && i + 1 < count) continue;
     std::byte* const out = dst + batch_first * tile_bytes;
     const std::uint64_t expanded = is_large ? decoder.codec.decode_past_caches(batch, in_batch + 1, out)
                                             : decoder.codec.decode(batch, in_batch + 1, out);
