@@ -19,6 +19,13 @@ using NamedTensors = std::vector<std::pair<std::string, CompressedTensor>>;
 void save(const std::filesystem::path& path, const NamedTensors& tensors,
           const std::map<std::string, std::string>& metadata = {}, unsigned num_threads = 0);
 
+/// Names and tensors that are owned elsewhere, and stay as they are while they are saved.
+using NamedTensorPointers = std::vector<std::pair<std::string, const CompressedTensor*>>;
+
+/// The same, of tensors that are owned elsewhere.
+void save(const std::filesystem::path& path, const NamedTensorPointers& tensors,
+          const std::map<std::string, std::string>& metadata = {}, unsigned num_threads = 0);
+
 struct LoadOptions {
   /// Map the file and read pages when they are touched: gathering ten rows of a 100 GB file reads a few pages. The
   /// tensors are then read-only, the file must not change while they live, and only `verify` looks at checksums.
@@ -35,6 +42,9 @@ struct FileInfo {
   std::uint64_t raw_bytes = 0;
   std::uint64_t stored_bytes = 0;  ///< of the tensors; what tied tensors share is counted once
   std::uint64_t file_bytes = 0;    ///< of the file or files on disk
+
+  /// What the file's writer noted in it; nothing in .npy files.
+  std::map<std::string, std::string> metadata;
 
   [[nodiscard]] double ratio() const noexcept {
     return stored_bytes == 0 ? 1.0 : static_cast<double>(raw_bytes) / static_cast<double>(stored_bytes);

@@ -54,6 +54,8 @@ class CompressedTensor {
   /// Rows, the unit of random access: the product of all dimensions but the last `row_dims`.
   [[nodiscard]] std::uint64_t num_rows() const noexcept;
   [[nodiscard]] std::uint64_t row_bytes() const noexcept;
+  /// How many of the last dimensions make a row.
+  [[nodiscard]] unsigned row_dims() const noexcept;
 
   [[nodiscard]] Codec codec() const noexcept;
   [[nodiscard]] Packing packing() const noexcept;

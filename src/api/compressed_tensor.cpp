@@ -202,6 +202,9 @@ std::uint64_t CompressedTensor::num_rows() const noexcept {
 std::uint64_t CompressedTensor::row_bytes() const noexcept {
   return impl_->header.geometry.row_bytes;
 }
+unsigned CompressedTensor::row_dims() const noexcept {
+  return impl_->header.row_dims;
+}
 Codec CompressedTensor::codec() const noexcept {
   return impl_->header.codec;
 }

@@ -19,6 +19,7 @@ TensorInfo info_of(const TensorFile::StoredTensor& stored) {
 FileInfo info_of(const TensorFile& file) {
   FileInfo info;
   info.file_bytes = file.file_bytes;
+  info.metadata = file.metadata;
   for (const auto& [name, source] : file.raw) {
     info.tensors.push_back(
         {name, source.dtype, source.shape, {}, {}, source.data.size(), source.data.size(), 0, 1.0, {}});
@@ -62,12 +63,19 @@ std::uint64_t total_bytes(const std::filesystem::path& path) {
 
 void save(const std::filesystem::path& path, const NamedTensors& tensors,
           const std::map<std::string, std::string>& metadata, unsigned num_threads) {
+  NamedTensorPointers pointers;
+  for (const auto& [name, tensor] : tensors) pointers.emplace_back(name, &tensor);
+  save(path, pointers, metadata, num_threads);
+}
+
+void save(const std::filesystem::path& path, const NamedTensorPointers& tensors,
+          const std::map<std::string, std::string>& metadata, unsigned num_threads) {
   const unsigned threads = cpu::resolve_threads(num_threads);
   std::vector<FileWriter::Tensor> entries;
   std::unordered_set<std::string> names;
   for (const auto& [name, tensor] : tensors) {
     if (!names.insert(name).second) throw Error(ErrorCode::kInvalidArgument, quoted_tensor(name) + " is given twice");
-    const CompressedTensor::Impl& impl = tensor.impl();
+    const CompressedTensor::Impl& impl = tensor->impl();
     entries.push_back({name, FileWriter::payload_name(name), impl.header, impl.prices});
     if (!impl.is_unchanged) {
       entries.back().header.data_checksum = unwrap(checksum_of(impl, threads));
@@ -75,7 +83,7 @@ void save(const std::filesystem::path& path, const NamedTensors& tensors,
   }
   FileWriter writer = unwrap_in(path, FileWriter::create(path, entries, metadata));
   for (std::size_t i = 0; i < tensors.size(); ++i) {
-    const format::Payload sections = tensors[i].second.impl().sections();
+    const format::Payload sections = tensors[i].second->impl().sections();
     unwrap_in(path, tensors[i].first, writer.write(i, threads, [&](SectionSink& sink) -> Result<void> {
       STILLBIT_CHECK(sink.write(format::Section::kPlan, 0, sections.plan));
       STILLBIT_CHECK(sink.write(format::Section::kMap, 0, sections.map));

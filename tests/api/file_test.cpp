@@ -75,7 +75,21 @@ TEST(Files, KeepNamesOrderAndMetadata) {
   EXPECT_EQ(loaded[0].first, "z");
   EXPECT_EQ(loaded[2].first, "\xC3\xA9");
   EXPECT_EQ(inspect_file(path).tensors[1].name, "a");
+  EXPECT_EQ(inspect_file(path).metadata, (std::map<std::string, std::string>{{"format", "pt"}}));
   EXPECT_NO_THROW(verify_file(path));
+}
+
+TEST(Files, AreSavedFromTensorsOwnedElsewhere) {
+  const TemporaryFolder folder;
+  const auto path = folder.path() / "t.safetensors";
+  const OwnedTensor raw = make_tensor(DType::kF32, {10, 8}, Values::kNormal, 1);
+  const CompressedTensor tensor = compress(raw.view());
+  save(path, NamedTensorPointers{{"a", &tensor}, {"b", &tensor}});
+  const NamedTensors loaded = load(path);
+  ASSERT_EQ(loaded.size(), 2U);
+  std::vector<std::byte> expanded(raw.data.size());
+  loaded[1].second.decompress(expanded);
+  EXPECT_EQ(expanded, raw.data);
 }
 
 TEST(Files, ShowTheirTensorsInOrder) {

@@ -159,6 +159,7 @@ TEST(Edges, RowDimsDecideWhatARowIs) {
   EXPECT_EQ(compress(raw.view(), options_for(Packing::kSlotted, {}, 2)).num_rows(), 20U);
   EXPECT_EQ(compress(raw.view(), options_for(Packing::kSlotted, {}, 0)).row_bytes(), 4U);
   for (const unsigned row_dims : {0U, 1U, 2U, 3U}) {
+    EXPECT_EQ(compress(raw.view(), options_for(Packing::kSlotted, {}, row_dims)).row_dims(), row_dims);
     for (const Packing packing : kPackings)
       EXPECT_EQ(decompressed(compress(raw.view(), options_for(packing, {}, row_dims))), raw.data);
   }

@@ -1,0 +1,127 @@
+#include "bindings.hpp"
+
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/string_view.h>
+#include <nanobind/stl/vector.h>
+
+#include <memory>
+#include <mutex>
+#include <span>
+
+namespace stillbit::python {
+namespace {
+
+namespace nb = nanobind;
+
+using Address = std::uintptr_t;
+using Reading = std::shared_lock<std::shared_mutex>;
+using Changing = std::unique_lock<std::shared_mutex>;
+
+template <class T>
+std::span<T> memory(Address address, std::size_t count) {
+  return {reinterpret_cast<T*>(address), count};
+}
+
+std::shared_ptr<Handle> compress_array(Address address, const std::string& dtype,
+                                       const std::vector<std::uint64_t>& shape, const std::optional<std::string>& codec,
+                                       const std::string& packing, const std::string& objective, unsigned row_dims,
+                                       unsigned num_threads, Counter* counter) {
+  const TensorView view{reinterpret_cast<const void*>(address), dtype_of(dtype), shape};
+  const CompressOptions options = compress_options(codec, packing, objective, row_dims, num_threads, counter);
+  const nb::gil_scoped_release released;
+  return std::make_shared<Handle>(compress(view, options));
+}
+
+void gather(const Handle& handle, Address index, std::size_t num_index, unsigned index_bytes, Address out,
+            std::size_t out_bytes, unsigned num_threads) {
+  const nb::gil_scoped_release released;
+  const Reading lock(handle.mutex);
+  const std::span rows = memory<std::byte>(out, out_bytes);
+  if (index_bytes == 4) {
+    handle.tensor.gather(memory<const std::int32_t>(index, num_index), rows, num_threads);
+  } else {
+    handle.tensor.gather(memory<const std::int64_t>(index, num_index), rows, num_threads);
+  }
+}
+
+void decompress(const Handle& handle, Address out, std::size_t out_bytes, unsigned num_threads) {
+  const nb::gil_scoped_release released;
+  const Reading lock(handle.mutex);
+  handle.tensor.decompress(memory<std::byte>(out, out_bytes), num_threads);
+}
+
+void update(Handle& handle, Address index, std::size_t num_index, Address rows, std::size_t rows_bytes) {
+  const nb::gil_scoped_release released;
+  const Changing lock(handle.mutex);
+  handle.tensor.update(memory<const std::int64_t>(index, num_index), memory<const std::byte>(rows, rows_bytes));
+}
+
+void append(Handle& handle, Address rows, std::size_t rows_bytes) {
+  const nb::gil_scoped_release released;
+  const Changing lock(handle.mutex);
+  handle.tensor.append(memory<const std::byte>(rows, rows_bytes));
+}
+
+void compact(Handle& handle) {
+  const nb::gil_scoped_release released;
+  const Changing lock(handle.mutex);
+  handle.tensor.compact();
+}
+
+void verify(const Handle& handle, unsigned num_threads) {
+  const nb::gil_scoped_release released;
+  const Reading lock(handle.mutex);
+  handle.tensor.verify(num_threads);
+}
+
+/// What `get` says of the tensor, while nobody changes it.
+template <class Get>
+auto reading(Get get) {
+  return [get](const Handle& handle) {
+    const nb::gil_scoped_release released;
+    const Reading lock(handle.mutex);
+    return get(handle.tensor);
+  };
+}
+
+std::vector<std::pair<std::string, std::uint64_t>> prices(const CompressedTensor& tensor) {
+  std::vector<std::pair<std::string, std::uint64_t>> named;
+  for (const CodecPrice& price : tensor.info().prices) named.emplace_back(name(price.codec), price.stored_bytes);
+  return named;
+}
+
+}  // namespace
+
+void bind_tensor(nb::module_& module) {
+  nb::class_<Handle>(module, "Tensor", "A compressed tensor.")
+      .def_prop_ro("dtype", reading([](const CompressedTensor& tensor) { return name(tensor.dtype()); }))
+      .def_prop_ro("shape", reading([](const CompressedTensor& tensor) { return tensor.shape(); }))
+      .def_prop_ro("row_dims", reading([](const CompressedTensor& tensor) { return tensor.row_dims(); }))
+      .def_prop_ro("num_rows", reading([](const CompressedTensor& tensor) { return tensor.num_rows(); }))
+      .def_prop_ro("row_bytes", reading([](const CompressedTensor& tensor) { return tensor.row_bytes(); }))
+      .def_prop_ro("codec", reading([](const CompressedTensor& tensor) { return name(tensor.codec()); }))
+      .def_prop_ro("packing", reading([](const CompressedTensor& tensor) { return name(tensor.packing()); }))
+      .def_prop_ro("raw_bytes", reading([](const CompressedTensor& tensor) { return tensor.raw_bytes(); }))
+      .def_prop_ro("stored_bytes", reading([](const CompressedTensor& tensor) { return tensor.stored_bytes(); }))
+      .def_prop_ro("ratio", reading([](const CompressedTensor& tensor) { return tensor.ratio(); }))
+      .def_prop_ro("transfer_ratio", reading([](const CompressedTensor& tensor) { return tensor.transfer_ratio(); }))
+      .def_prop_ro("prices", reading(prices), "Codecs that were considered, and the bytes they would take.")
+      .def("gather", gather, nb::arg("index"), nb::arg("num_index"), nb::arg("index_bytes"), nb::arg("out"),
+           nb::arg("out_bytes"), nb::arg("num_threads"))
+      .def("decompress", decompress, nb::arg("out"), nb::arg("out_bytes"), nb::arg("num_threads"))
+      .def("update", update, nb::arg("index"), nb::arg("num_index"), nb::arg("rows"), nb::arg("rows_bytes"))
+      .def("append", append, nb::arg("rows"), nb::arg("rows_bytes"))
+      .def("compact", compact)
+      .def("verify", verify, nb::arg("num_threads"));
+  module.def("compress", compress_array, nb::arg("address"), nb::arg("dtype"), nb::arg("shape"),
+             nb::arg("codec").none(), nb::arg("packing"), nb::arg("objective"), nb::arg("row_dims"),
+             nb::arg("num_threads"), nb::arg("counter").none());
+  module.def(
+      "dtype_width", [](const std::string& dtype) { return num_bytes(dtype_of(dtype)); }, nb::arg("dtype"),
+      "Bytes of an element of a dtype that is named as in safetensors files, in upper or lower case.");
+}
+
+}  // namespace stillbit::python

@@ -1,0 +1,49 @@
+"""Stillbit: lossless compression of ML tensors, row by row.
+
+>>> import numpy as np, stillbit as sb
+>>> table = sb.compress(np.arange(12, dtype=np.float32).reshape(4, 3))
+>>> table.gather([3, 0])
+array([[ 9., 10., 11.],
+       [ 0.,  1.,  2.]], dtype=float32)
+"""
+
+from __future__ import annotations
+
+from ._compress import compress
+from ._core import FileInfo, TensorInfo, version
+from .errors import (
+    CorruptError,
+    Error,
+    InvalidArgumentError,
+    IoError,
+    MismatchError,
+    MissingPackageError,
+    OutOfRangeError,
+    UnsupportedError,
+)
+from .files import compress_file, decompress_file, inspect_file, load_file, save_file, verify_file
+from .tensor import CompressedTensor
+
+__version__ = version
+
+__all__ = [
+    "CompressedTensor",
+    "CorruptError",
+    "Error",
+    "FileInfo",
+    "InvalidArgumentError",
+    "IoError",
+    "MismatchError",
+    "MissingPackageError",
+    "OutOfRangeError",
+    "TensorInfo",
+    "UnsupportedError",
+    "__version__",
+    "compress",
+    "compress_file",
+    "decompress_file",
+    "inspect_file",
+    "load_file",
+    "save_file",
+    "verify_file",
+]

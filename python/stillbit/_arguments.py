@@ -1,0 +1,35 @@
+"""Arguments that several functions take, checked."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from . import _core, _numpy
+from .errors import InvalidArgumentError
+
+_MAX_COUNT = 2**31 - 1
+
+
+def dtype_named(dtype: Any) -> str:
+    """Return the name in safetensors files ("BF16") of "bf16", "bfloat16", torch.bfloat16 or a numpy dtype."""
+    text = dtype if isinstance(dtype, str) else getattr(dtype, "name", getattr(dtype, "__name__", str(dtype)))
+    text = text[len("torch.") :] if text.startswith("torch.") else text
+    text = _numpy.NAMES.get(text, text)
+    _core.dtype_width(text)
+    return text.upper()
+
+
+def count(value: Any, what: str) -> int:
+    """Return an integer that is not negative."""
+    if isinstance(value, (int, np.integer)) and 0 <= value <= _MAX_COUNT:
+        return int(value)
+    raise InvalidArgumentError(f"{what} is an integer from 0 to {_MAX_COUNT}, not {value!r}")
+
+
+def words(**options: Any) -> None:
+    """Raise InvalidArgumentError for an option that is not text; the library knows which texts there are."""
+    for what, value in options.items():
+        if not isinstance(value, str):
+            raise InvalidArgumentError(f"{what} is a word, not {value!r}")

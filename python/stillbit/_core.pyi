@@ -1,0 +1,165 @@
+"""
+Stillbit's core, as the package around it uses it. Arguments are not checked here: use stillbit.
+"""
+
+from collections.abc import Mapping, Sequence
+import os
+
+
+version: str = '0.1.0'
+
+def address_of(array: object) -> int:
+    """Address of a numpy array's first element."""
+
+class Counter:
+    """Bytes done so far, for progress bars."""
+
+    def __init__(self) -> None: ...
+
+    @property
+    def num_bytes(self) -> int: ...
+
+class Tensor:
+    """A compressed tensor."""
+
+    @property
+    def dtype(self) -> str: ...
+
+    @property
+    def shape(self) -> list[int]: ...
+
+    @property
+    def row_dims(self) -> int: ...
+
+    @property
+    def num_rows(self) -> int: ...
+
+    @property
+    def row_bytes(self) -> int: ...
+
+    @property
+    def codec(self) -> str: ...
+
+    @property
+    def packing(self) -> str: ...
+
+    @property
+    def raw_bytes(self) -> int: ...
+
+    @property
+    def stored_bytes(self) -> int: ...
+
+    @property
+    def ratio(self) -> float: ...
+
+    @property
+    def transfer_ratio(self) -> float: ...
+
+    @property
+    def prices(self) -> list[tuple[str, int]]:
+        """Codecs that were considered, and the bytes they would take."""
+
+    def gather(self, index: int, num_index: int, index_bytes: int, out: int, out_bytes: int, num_threads: int) -> None: ...
+
+    def decompress(self, out: int, out_bytes: int, num_threads: int) -> None: ...
+
+    def update(self, index: int, num_index: int, rows: int, rows_bytes: int) -> None: ...
+
+    def append(self, rows: int, rows_bytes: int) -> None: ...
+
+    def compact(self) -> None: ...
+
+    def verify(self, num_threads: int) -> None: ...
+
+def compress(address: int, dtype: str, shape: Sequence[int], codec: str | None, packing: str, objective: str, row_dims: int, num_threads: int, counter: Counter | None) -> Tensor: ...
+
+def dtype_width(dtype: str) -> int:
+    """
+    Bytes of an element of a dtype that is named as in safetensors files, in upper or lower case.
+    """
+
+class TensorInfo:
+    """What is known of a tensor in a file without decompressing it."""
+
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def dtype(self) -> str:
+        """As in safetensors: "BF16"."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def codec(self) -> str | None:
+        """None in an ordinary file."""
+
+    @property
+    def packing(self) -> str | None:
+        """None in an ordinary file."""
+
+    @property
+    def raw_bytes(self) -> int:
+        """Of the tensor itself."""
+
+    @property
+    def stored_bytes(self) -> int:
+        """Of all that is stored for it."""
+
+    @property
+    def metadata_bytes(self) -> int:
+        """Of these, what is not rows."""
+
+    @property
+    def transfer_ratio(self) -> float: ...
+
+    @property
+    def prices(self) -> dict[str, int]:
+        """Codecs that were considered, and the bytes each would take."""
+
+    @property
+    def ratio(self) -> float: ...
+
+    def __repr__(self) -> str: ...
+
+class FileInfo:
+    """What is in a file, compressed or not."""
+
+    @property
+    def tensors(self) -> list[TensorInfo]: ...
+
+    @property
+    def raw_bytes(self) -> int:
+        """Of the tensors themselves."""
+
+    @property
+    def stored_bytes(self) -> int:
+        """Of the tensors; what they share is counted once."""
+
+    @property
+    def file_bytes(self) -> int:
+        """Of the file or files on disk."""
+
+    @property
+    def metadata(self) -> dict[str, str]:
+        """What the file's writer noted in it."""
+
+    @property
+    def ratio(self) -> float: ...
+
+    def __repr__(self) -> str: ...
+
+def load(path: str | os.PathLike, mmap: bool) -> list[tuple[str, Tensor]]: ...
+
+def save(path: str | os.PathLike, tensors: Sequence[tuple[str, Tensor]], metadata: Mapping[str, str], num_threads: int) -> None: ...
+
+def inspect_file(path: str | os.PathLike) -> FileInfo: ...
+
+def total_bytes(path: str | os.PathLike) -> int: ...
+
+def compress_file(input: str | os.PathLike, output: str | os.PathLike, codec: str | None, packing: str, objective: str, row_dims: int, num_threads: int, as_dtype: str | None, counter: Counter | None) -> FileInfo: ...
+
+def decompress_file(input: str | os.PathLike, output: str | os.PathLike, num_threads: int, counter: Counter | None) -> None: ...
+
+def verify_file(path: str | os.PathLike, against: str | os.PathLike | None, num_threads: int, counter: Counter | None) -> None: ...

@@ -1,0 +1,184 @@
+"""Compressed files: safetensors files that appear whole or not at all."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from . import _core
+from ._arguments import count, dtype_named, words
+from ._kinds import kind_named
+from ._progress import COMPRESS_PASSES, counting
+from .errors import InvalidArgumentError
+from .tensor import CompressedTensor
+
+PathLike = Any  # str or os.PathLike
+
+
+def save_file(
+    tensors: Mapping[str, CompressedTensor],
+    path: PathLike,
+    metadata: Mapping[str, str] | None = None,
+    *,
+    num_threads: int = 0,
+) -> None:
+    """Write tensors to a compressed file.
+
+    Parameters
+    ----------
+    tensors : mapping of str to CompressedTensor
+        In the file's order.
+    path : str or os.PathLike
+        Written whole or not at all: a crash at any moment leaves the old file or the new one.
+    metadata : mapping of str to str, optional
+        Notes to keep in the file.
+    num_threads : int
+        0 for all processors.
+
+    Raises
+    ------
+    IoError
+        If the file cannot be written.
+    InvalidArgumentError
+        If a value is no compressed tensor, or a note no text.
+    """
+    handles = []
+    for name, tensor in tensors.items():
+        if not isinstance(name, str) or not isinstance(tensor, CompressedTensor):
+            raise InvalidArgumentError(f"tensors[{name!r}] is a {type(tensor).__name__}: compress it first")
+        handles.append((name, tensor._handle))
+    notes = dict(metadata or {})
+    for key, value in notes.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise InvalidArgumentError(f"metadata[{key!r}] is not text")
+    _core.save(Path(path), handles, notes, count(num_threads, "num_threads"))
+
+
+def load_file(path: PathLike, mmap: bool = True, *, like: str = "numpy") -> dict[str, CompressedTensor]:
+    """Open a compressed file.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        Written by `save_file`, `compress_file` or the command.
+    mmap : bool
+        Map the file and read pages when they are touched: the tensors are then read-only, the file must stay as it is
+        while they live, and only `CompressedTensor.verify` looks at checksums. Otherwise the file is copied into memory
+        and its checksums are checked.
+    like : str
+        ``"numpy"`` or ``"torch"``: what results are.
+
+    Returns
+    -------
+    dict of str to CompressedTensor
+
+    Raises
+    ------
+    IoError
+        If the file cannot be read.
+    CorruptError
+        If it breaks the format.
+    """
+    kind_named(like)
+    absolute = os.path.abspath(path)  # noqa: PTH100 -- as it was given, links and all
+    return {
+        name: CompressedTensor(handle, like, (absolute, name) if mmap else None)
+        for name, handle in _core.load(Path(path), bool(mmap))
+    }
+
+
+def inspect_file(path: PathLike) -> _core.FileInfo:
+    """Return what is in a file: compressed, or a .npy, .safetensors or .safetensors.index.json file.
+
+    Raises
+    ------
+    IoError, CorruptError
+        If the file cannot be read, or breaks the format.
+    """
+    return _core.inspect_file(Path(path))
+
+
+def compress_file(
+    input: PathLike,
+    output: PathLike,
+    *,
+    codec: str | None = None,
+    packing: str = "packed",
+    objective: str = "storage",
+    row_dims: int = 1,
+    num_threads: int = 0,
+    as_dtype: Any = None,
+    progress: bool = False,
+) -> _core.FileInfo:
+    """Compress a .npy, .safetensors or .safetensors.index.json file, in memory that does not grow with it.
+
+    Parameters
+    ----------
+    input, output : str or os.PathLike
+        The output is a .safetensors file, written whole or not at all.
+    codec, packing, objective, row_dims, num_threads, as_dtype, progress
+        As in `compress`, for every tensor; files are packed unless asked otherwise.
+
+    Returns
+    -------
+    FileInfo
+        Of the output.
+
+    Raises
+    ------
+    IoError, CorruptError, UnsupportedError, InvalidArgumentError
+        Naming the file and the tensor.
+    """
+    words(codec=codec or "auto", packing=packing, objective=objective)
+    options = (codec, packing, objective, count(row_dims, "row_dims"), count(num_threads, "num_threads"))
+    name = None if as_dtype is None else dtype_named(as_dtype)
+    total = COMPRESS_PASSES * _core.total_bytes(Path(input)) if progress else 0
+    with counting(progress, total, "compressing") as counter:
+        return _core.compress_file(Path(input), Path(output), *options, name, counter)
+
+
+def decompress_file(input: PathLike, output: PathLike, *, num_threads: int = 0, progress: bool = False) -> None:
+    """Expand a compressed file into .safetensors, or .npy where it holds one tensor, checking every checksum.
+
+    Parameters
+    ----------
+    input, output : str or os.PathLike
+        The output is written whole or not at all.
+    num_threads, progress
+        As in `compress`.
+
+    Raises
+    ------
+    IoError, CorruptError, InvalidArgumentError
+        Naming the file and the tensor.
+    """
+    total = _core.total_bytes(Path(input)) if progress else 0
+    with counting(progress, total, "decompressing") as counter:
+        _core.decompress_file(Path(input), Path(output), count(num_threads, "num_threads"), counter)
+
+
+def verify_file(
+    path: PathLike, against: PathLike | None = None, *, num_threads: int = 0, progress: bool = False
+) -> None:
+    """Check every checksum of a compressed file, and compare it with the original.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        The compressed file.
+    against : str or os.PathLike, optional
+        The file that was compressed: names, shapes, dtypes and all bits must be the same.
+    num_threads, progress
+        As in `compress`.
+
+    Raises
+    ------
+    CorruptError, MismatchError
+        Naming the tensor and, where there is one, the first element that differs.
+    """
+    total = _core.total_bytes(Path(path)) if progress else 0
+    original = None if against is None else Path(against)
+    with counting(progress, total, "verifying") as counter:
+        _core.verify_file(Path(path), original, count(num_threads, "num_threads"), counter)
