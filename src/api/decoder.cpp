@@ -99,6 +99,8 @@ class PartExpander {
 template <class Body>
 Result<void> for_each_task(std::uint64_t count, std::uint64_t unit_bytes, unsigned num_threads, const Body& body) {
   const std::uint64_t units_per_task = std::max<std::uint64_t>(1, kTaskBytes / unit_bytes);
+  // To ask the system for its processors takes as long as a few rows do.
+  if (count > 0 && count <= units_per_task) return body(0, count);
   return cpu::parallel_for(ceil_div(count, units_per_task), cpu::resolve_threads(num_threads),
                            [&](std::uint64_t task, unsigned) {
                              const std::uint64_t first = task * units_per_task;

@@ -19,6 +19,7 @@ std::uint64_t sectors(std::uint64_t offset, std::uint64_t num_bytes) noexcept {
 RowReader::RowReader(const format::PayloadHeader& header, Bytes map, Bytes index, Bytes rows, Bytes overflow,
                      std::uint64_t slack)
     : packing_(header.packing),
+      num_rows_(header.geometry.num_rows),
       tiles_(header.stored_tiles()),
       has_map_(header.num_repeats > 0),
       map_bits_(header.map_bits()),
@@ -65,6 +66,7 @@ RowReader::Place RowReader::readable(StoredRow row, Scratch& scratch, StoredRow&
 }
 
 RowReader::Place RowReader::locate_slotted(std::uint64_t row, Scratch& scratch, StoredRow& found) const {
+  if (row >= tiles_.num_rows) return Place::kCorrupt;
   const std::byte* slot = rows_.data() + row * row_unit_;
   if (row_unit_ == tiles_.row_bytes) return readable({slot, row_unit_, true}, scratch, found);
   const format::SlotTag tag = slot_tag(slot, row_unit_);

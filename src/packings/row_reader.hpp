@@ -30,12 +30,13 @@ class RowReader {
   /// Which stored row a row is: itself, unless rows that repeat others are left out. What is returned is below the
   /// number of stored rows if the map is sound; `locate` checks it.
   [[nodiscard]] std::uint64_t stored(std::uint64_t row) const noexcept {
-    if (!has_map_) return row;
+    if (!has_map_ || row >= num_rows_) return row;
     return load_bits(map_.data(), row * map_bits_, map_bits_);
   }
 
-  /// Finds stored row `row`. A row in scratch is valid until the next call with the same scratch.
-  /// RowCodec::kSlack bytes behind the row are readable.
+  /// Finds stored row `row`; one that is not there is corrupt: the memory of an index that was checked may be changed
+  /// by another thread since. A row in scratch is valid until the next call with the same scratch. RowCodec::kSlack
+  /// bytes behind the row are readable.
   Place locate(std::uint64_t row, Scratch& scratch, StoredRow& found) const;
 
   /// All rows, when they are raw and lie back to back: the tensor itself. Empty otherwise.
@@ -61,6 +62,7 @@ class RowReader {
   Place readable(StoredRow row, Scratch& scratch, StoredRow& found) const;
 
   Packing packing_;
+  std::uint64_t num_rows_;
   RowGeometry tiles_;  ///< those that are stored
   bool has_map_;
   unsigned map_bits_;
