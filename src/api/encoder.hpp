@@ -1,6 +1,7 @@
 #pragma once
 
 #include "codecs/codec.hpp"
+#include "core/checksum.hpp"
 #include "format/payload.hpp"
 #include "packings/packed.hpp"
 #include "planner/choose.hpp"
@@ -82,6 +83,10 @@ class Encoder {
 
     [[nodiscard]] bool is_whole() const noexcept { return sample.size() == header.stored_tiles().num_bytes(); }
   };
+
+  /// Raw bytes of a chunk, as many as a piece of the checksum has: enough to outweigh handing it out, few enough to
+  /// stay in the caches between two steps.
+  static constexpr std::uint64_t kChunkBytes = kChecksumPieceBytes;
 
   Encoder(const Source& source, const CompressOptions& options);
 

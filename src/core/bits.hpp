@@ -11,6 +11,7 @@ namespace stillbit {
 /// hold them.
 [[nodiscard]] inline std::uint64_t load_bits(const std::byte* stream, std::uint64_t bit_offset,
                                              unsigned num_bits) noexcept {
+  if (num_bits == 0) return 0;  // of such numbers there is no stream
   const unsigned shift = static_cast<unsigned>(bit_offset % 8);
   const std::size_t num_bytes = (shift + num_bits + 7) / 8;
   std::uint64_t word = 0;

@@ -37,9 +37,9 @@ std::optional<std::uint64_t> price_of(const CompressedTensor& tensor, Codec code
 constexpr Packing kPackings[] = {Packing::kPacked, Packing::kSlotted};
 
 TEST(Prices, AreWhatIsWritten) {
-  for (const DType dtype : {DType::kU8, DType::kBF16, DType::kF16, DType::kF32, DType::kF64, DType::kI64}) {
+  for (const DType dtype : {DType::kU8, DType::kBF16, DType::kF32}) {
     for (const Values values : testing::kAllValues) {
-      for (const auto& shape : {std::vector<std::uint64_t>{150, 64}, {1500, 5}, {3, 5001}}) {
+      for (const auto& shape : {std::vector<std::uint64_t>{150, 64}, {700, 5}, {2, 5001}}) {
         const OwnedTensor raw = make_tensor(dtype, shape, values, 3);
         for (const Packing packing : kPackings) {
           for (const Objective objective : {Objective::kStorage, Objective::kTransfer, Objective::kSpeed}) {

@@ -1,0 +1,233 @@
+// The part of the encoder that plans: how tiles are cut, whether repeats are stored, and which codec they get.
+
+#include "api/encoder.hpp"
+#include "api/registry.hpp"
+#include "core/checked.hpp"
+#include "cpu/parallel.hpp"
+
+#include <algorithm>
+#include <iterator>
+#include <tuple>
+#include <utility>
+
+namespace stillbit {
+namespace {
+
+/// Longer rows are counted word by word, not column by column: the counts take 64 bytes for each byte of a row.
+constexpr std::uint64_t kMaxCountedRowBytes = 65536;
+
+/// Rows shorter than this are encoded in tiles of about this size, where they are packed. At 1024 bytes what ends a
+/// tile (half a byte for each of its planes, and its bits in the index) costs less than 0.5 %. Where rows differ in
+/// scale smaller tiles may still be better.
+constexpr std::uint64_t kShortTileBytes = 1024;
+constexpr std::uint64_t kSmallTileBytes = 512;
+
+/// Rows too long to be counted column by column are encoded in tiles of this size, where they are packed.
+constexpr std::uint64_t kLongTileBytes = 4096;
+
+/// Codecs do not look at rows longer than this.
+constexpr std::uint64_t kMaxSampledRowBytes = std::uint64_t{16} << 20;
+
+/// From this share of repeats in a sample on all rows are searched for them.
+constexpr double kWorthwhileRepeats = 1.0 / 32;
+
+/// What statistics count as a row. Where it is not a row, rows are made of whole ones of it.
+std::uint64_t counted_bytes(const RowGeometry& geometry, unsigned element_bytes) {
+  if (geometry.row_bytes <= kMaxCountedRowBytes) return geometry.row_bytes;
+  return geometry.row_bytes % 8 == 0 ? 8 : element_bytes;
+}
+
+/// Whole short rows of `wanted_bytes` together, or parts of long ones; rows where they have slots.
+std::uint64_t choose_tile_bytes(const RowGeometry& geometry, Packing packing, std::uint64_t wanted_bytes) {
+  if (packing == Packing::kSlotted) return geometry.row_bytes;
+  if (geometry.row_bytes > kMaxCountedRowBytes) return kLongTileBytes;
+  const std::uint64_t num_rows = std::min(ceil_div(wanted_bytes, geometry.row_bytes), geometry.num_rows);
+  return num_rows * geometry.row_bytes;
+}
+
+/// The last tile, filled up where the tensor ends within it: a tile of rows with rows, a part of a row with elements.
+std::vector<std::byte> filled_last_tile(Bytes data, const format::PayloadHeader& header) {
+  const std::uint64_t tile_bytes = header.tile_bytes;
+  const std::uint64_t missing = header.tiles().num_bytes() - data.size();
+  if (missing == 0) return {};
+  const Bytes last = data.last(tile_bytes - missing);
+  std::vector<std::byte> tile(last.begin(), last.end());
+  const bool has_rows = tile_bytes > header.geometry.row_bytes;
+  const Bytes filling = data.last(has_rows ? header.geometry.row_bytes : num_bytes(header.dtype));
+  while (tile.size() < tile_bytes) tile.insert(tile.end(), filling.begin(), filling.end());
+  return tile;
+}
+
+}  // namespace
+
+std::uint64_t Encoder::max_priced_bytes() const noexcept {
+  // To price a codec takes far less time than to make its plan.
+  constexpr std::uint64_t kPricedForPlanned = 4;
+  return kPricedForPlanned * std::min<std::uint64_t>(options_.max_sample_bytes, source_.data.size());
+}
+
+Encoder::Arrangement Encoder::arrange_tiles(std::uint64_t wanted_bytes) const {
+  Arrangement result;
+  result.header = header_;
+  result.header.tile_bytes = choose_tile_bytes(header_.geometry, options_.packing, wanted_bytes);
+  const std::uint64_t tile_bytes = result.header.tile_bytes;
+  result.last_tile = filled_last_tile(source_.data, result.header);
+  const Bytes whole_tiles = source_.data.first(source_.data.size() / tile_bytes * tile_bytes);
+  result.sample = planner::take_sample(whole_tiles, tile_bytes, max_priced_bytes(), result.copied);
+  if (!result.last_tile.empty() && result.copied.empty()) {
+    result.copied.assign(result.sample.begin(), result.sample.end());
+    result.copied.insert(result.copied.end(), result.last_tile.begin(), result.last_tile.end());
+    result.sample = result.copied;
+  }
+  return result;
+}
+
+std::optional<Encoder::Arrangement> Encoder::arrange_repeats() const {
+  const std::uint64_t row_bytes = header_.geometry.row_bytes;
+  if (options_.packing != Packing::kPacked || row_bytes > kMaxCountedRowBytes) return std::nullopt;
+  std::vector<std::byte> copied;
+  const Bytes sample = planner::take_sample(source_.data, row_bytes, options_.max_sample_bytes, copied);
+  if (planner::share_of_repeats(sample, row_bytes) < kWorthwhileRepeats) return std::nullopt;
+  Arrangement result;
+  result.header = header_;
+  result.repeats = planner::find_repeats(source_.data, row_bytes, num_threads_);
+  result.header.num_repeats = header_.geometry.num_rows - result.repeats.stored_rows.size();
+  result.sample =
+      planner::take_sample(source_.data, row_bytes, result.repeats.stored_rows, max_priced_bytes(), result.copied);
+  return result;
+}
+
+void Encoder::consider(Arrangement& arrangement, std::span<const planner::Candidate> candidates,
+                       const BitStatistics* counted) const {
+  const RowGeometry tiles = arrangement.header.stored_tiles();
+  if (tiles.row_bytes > kMaxSampledRowBytes) return;
+  const std::uint64_t row_bytes = header_.geometry.row_bytes;
+  const unsigned element_bytes = num_bytes(header_.dtype);
+  std::optional<BitStatistics> sampled;
+  if (counted == nullptr) {
+    counted = &sampled.emplace(counted_bytes(header_.geometry, element_bytes));
+    sampled->add(arrangement.sample);
+  }
+  const std::uint64_t period_bytes = tiles.row_bytes % row_bytes == 0 ? row_bytes : element_bytes;
+  std::vector<std::byte> copied;
+  const Bytes sample = planner::take_sample(arrangement.sample, tiles.row_bytes, options_.max_sample_bytes, copied);
+  const bool is_whole = sample.size() == tiles.num_bytes();
+  const PlanInput input{tiles, element_bytes, period_bytes, *counted, sample, is_whole};
+  auto options = planner::plan_all(input, arrangement.sample, arrangement.header, candidates);
+  std::move(options.begin(), options.end(), std::back_inserter(arrangement.options));
+}
+
+Result<void> Encoder::plan() {
+  std::vector<planner::Candidate> candidates;
+  for (const CodecEntry& entry : all_codecs()) {
+    const bool is_wanted = !options_.codec || *options_.codec == entry.codec;
+    if (is_wanted && entry.codec != Codec::kRaw) candidates.push_back({entry.plan, entry.decode_cost});
+  }
+  if (candidates.empty()) return invalid("the codec asked for is unknown");
+
+  std::vector<Arrangement> arrangements;
+  arrangements.push_back(arrange_tiles(kShortTileBytes));
+  if (auto repeats = arrange_repeats()) arrangements.push_back(std::move(*repeats));
+  for (Arrangement& arrangement : arrangements) consider(arrangement, candidates, nullptr);
+  if (const auto found = cheapest_of(arrangements); found.second == arrangements.data()) {
+    Arrangement smaller = arrange_tiles(kSmallTileBytes);
+    const CodecEntry* entry = find_codec(found.first->codec->codec());
+    if (smaller.header.tile_bytes != arrangements[0].header.tile_bytes) {
+      consider(smaller, std::vector{planner::Candidate{entry->plan, entry->decode_cost}}, nullptr);
+      arrangements.push_back(std::move(smaller));
+    }
+  }
+
+  // Which bits never deviate only all rows can say: where the codec that asks for it seems best, they are counted.
+  auto [best, in] = cheapest_of(arrangements);
+  if (best != nullptr && best->codec->codec() == Codec::kIbp && !in->is_whole()) {
+    STILLBIT_TRY(const BitStatistics statistics, count());
+    std::erase_if(in->options, [](const planner::Option& option) { return option.codec->codec() == Codec::kIbp; });
+    const CodecEntry* ibp = find_codec(Codec::kIbp);
+    consider(*in, std::vector{planner::Candidate{ibp->plan, ibp->decode_cost}}, &statistics);
+    std::tie(best, in) = cheapest_of(arrangements);
+  }
+  note_prices(arrangements);
+  adopt(best, in, arrangements);
+  return {};
+}
+
+std::pair<planner::Option*, Encoder::Arrangement*> Encoder::cheapest_of(std::vector<Arrangement>& arrangements) const {
+  std::pair<planner::Option*, Arrangement*> best{nullptr, nullptr};
+  for (Arrangement& arrangement : arrangements) {
+    planner::Option* option = planner::cheapest(arrangement.options, options_.objective);
+    const auto cost_of = [&](const planner::Option& of) {
+      return planner::cost(of.priced, of.decode_cost, options_.objective);
+    };
+    if (option != nullptr && (best.first == nullptr || cost_of(*option) < cost_of(*best.first)))
+      best = {option, &arrangement};
+  }
+  return best;
+}
+
+void Encoder::note_prices(const std::vector<Arrangement>& arrangements) {
+  std::vector<double> costs;
+  const auto note = [&](Codec codec, const planner::Priced& priced, double decode_cost) {
+    const double cost = planner::cost(priced, decode_cost, options_.objective);
+    const auto known = std::find_if(prices_.begin(), prices_.end(), [&](const auto& p) { return p.codec == codec; });
+    const auto i = static_cast<std::size_t>(known - prices_.begin());
+    if (known == prices_.end()) {
+      prices_.push_back({codec, priced.stored_bytes()});
+      costs.push_back(cost);
+    } else if (cost < costs[i]) {
+      *known = {codec, priced.stored_bytes()};
+      costs[i] = cost;
+    }
+  };
+  for (const Arrangement& arrangement : arrangements) {
+    note(Codec::kRaw, planner::price_raw(arrangement.header), find_codec(Codec::kRaw)->decode_cost);
+    for (const planner::Option& option : arrangement.options)
+      note(option.codec->codec(), option.priced, option.decode_cost);
+  }
+}
+
+void Encoder::adopt(planner::Option* best, Arrangement* in, std::vector<Arrangement>& arrangements) {
+  // Rows as they are, perhaps but for repeats, are the alternative: to a codec that was asked for only where it does
+  // not make the tensor smaller.
+  const double raw_cost = find_codec(Codec::kRaw)->decode_cost;
+  const auto raw_cost_of = [&](const Arrangement& arrangement, Objective objective) {
+    return planner::cost(planner::price_raw(arrangement.header), raw_cost, objective);
+  };
+  const auto raw_in = std::min_element(arrangements.begin(), arrangements.end(), [&](const auto& a, const auto& b) {
+    return raw_cost_of(a, options_.objective) < raw_cost_of(b, options_.objective);
+  });
+  const Objective objective = options_.codec ? Objective::kStorage : options_.objective;
+  if (best == nullptr || raw_cost_of(*raw_in, objective) <= planner::cost(best->priced, best->decode_cost, objective)) {
+    repeats_ = std::move(raw_in->repeats);
+    return store_raw(raw_in->header);
+  }
+  repeats_ = std::move(in->repeats);
+  header_ = best->priced.header;
+  codec_ = std::move(best->codec);
+  last_tile_ = std::move(in->last_tile);
+}
+
+Result<BitStatistics> Encoder::count() const {
+  const Bytes data = source_.data;
+  BitStatistics statistics(counted_bytes(header_.geometry, num_bytes(source_.dtype)));
+  std::vector<std::optional<BitStatistics>> counts(num_threads_);
+  // Rows do not end where chunks do: those that start in one are counted with it, in whole laps.
+  const std::uint64_t lap = statistics.lap_bytes();
+  STILLBIT_CHECK(cpu::parallel_for(
+      ceil_div(data.size(), kChunkBytes), num_threads_, [&](std::uint64_t chunk, unsigned worker) -> Result<void> {
+        if (!counts[worker]) counts[worker].emplace(statistics.row_bytes());
+        const std::uint64_t begin = chunk * kChunkBytes;
+        const std::uint64_t end = std::min<std::uint64_t>(begin + kChunkBytes, data.size());
+        const std::uint64_t first = ceil_div(begin, lap) * lap;
+        const std::uint64_t last = std::min<std::uint64_t>(ceil_div(end, lap) * lap, data.size());
+        if (first < last) counts[worker]->add(data.subspan(first, last - first));
+        done(begin, end - begin);
+        return {};
+      }));
+  for (const auto& count : counts) {
+    if (count) statistics.merge(*count);
+  }
+  return statistics;
+}
+
+}  // namespace stillbit
