@@ -1,5 +1,6 @@
 #include "codecs/dictionary/dictionary.hpp"
 #include "tests/support/make_tensor.hpp"
+#include "tests/support/rows.hpp"
 
 #include <gtest/gtest.h>
 
@@ -12,8 +13,10 @@
 namespace stillbit::dictionary {
 namespace {
 
+using testing::encoded;
 using testing::make_tensor;
 using testing::OwnedTensor;
+using testing::row_of;
 using testing::Values;
 
 const Kind kPatched{1, false, true, 4, 8, 0x0100, {2, 5, 7}};
@@ -25,34 +28,9 @@ Plan example_plan() {
   return make_plan(8, 2, {kPatched, kPatched, kSigned, kWindow});
 }
 
-std::vector<std::byte> row_of(std::initializer_list<std::uint16_t> words) {
-  std::vector<std::byte> row(2 * words.size());
-  std::memcpy(row.data(), words.begin(), row.size());
-  return row;
-}
-
-std::vector<std::byte> encoded(const RowCodec& codec, const std::vector<std::byte>& row) {
-  std::vector<std::byte> stored(row.size() + RowCodec::kSlack);
-  const std::uint64_t size = codec.encode(row.data(), stored.data());
-  std::uint32_t measured = 0;
-  codec.measure(row.data(), 1, &measured);
-  EXPECT_EQ(measured, size);
-  stored.resize(size);
-  return stored;
-}
-
-/// What a stored row expands to; nothing when it is malformed. Both lie in memory of just the size that a reader may
-/// touch, so that a sanitizer sees when it goes beyond.
-std::optional<std::vector<std::byte>> decoded(const RowCodec& codec, const std::vector<std::byte>& stored,
-                                              std::uint64_t row_bytes) {
-  const std::uint64_t num_bytes = stored.size();
-  const auto src = std::make_unique<std::byte[]>(num_bytes + RowCodec::kSlack);
-  std::fill_n(src.get(), num_bytes + RowCodec::kSlack, std::byte{0xA5});
-  std::copy(stored.begin(), stored.end(), src.get());
-  const auto dst = std::make_unique<std::byte[]>(row_bytes);
-  const StoredRow found{src.get(), num_bytes, num_bytes == row_bytes};
-  if (codec.decode(&found, 1, dst.get()) != 1) return std::nullopt;
-  return std::vector<std::byte>(dst.get(), dst.get() + row_bytes);
+/// What a stored row expands to; one that is as long as the row is raw.
+std::optional<testing::Row> decoded(const RowCodec& codec, const testing::Row& stored, std::uint64_t row_bytes) {
+  return testing::decoded(codec, stored, row_bytes, stored.size() == row_bytes);
 }
 
 std::uint64_t bits_of(const std::vector<std::byte>& stored) {

@@ -1,6 +1,7 @@
 #include "codecs/escape/escape.hpp"
 #include "core/bits.hpp"
 #include "tests/support/make_tensor.hpp"
+#include "tests/support/rows.hpp"
 
 #include <gtest/gtest.h>
 
@@ -13,11 +14,15 @@
 namespace stillbit::escape {
 namespace {
 
+using testing::decoded;
+using testing::encoded;
+using testing::isas;
 using testing::make_tensor;
 using testing::OwnedTensor;
+using testing::Row;
+using testing::row_of;
+using testing::stream_of;
 using testing::Values;
-
-using Row = std::vector<std::byte>;
 
 /// The example of spec.md.
 Plan example_plan() {
@@ -28,50 +33,6 @@ Plan example_plan() {
   plan.symbol_bits = 8;
   plan.tiers = {Tier{2, {0x78, 0x79, 0x77}}};
   return plan;
-}
-
-Row row_of(std::initializer_list<std::uint16_t> words) {
-  Row row(2 * words.size());
-  std::memcpy(row.data(), words.begin(), row.size());
-  return row;
-}
-
-Row encoded(const RowCodec& codec, const Row& row) {
-  Row stored(row.size() + RowCodec::kSlack);
-  stored.resize(codec.encode(row.data(), stored.data()));
-  return stored;
-}
-
-/// What a stored row expands to; nothing when it is malformed. The buffers end where they may, for the sanitizer to
-/// see.
-std::optional<Row> decoded(const RowCodec& codec, const Row& stored, std::uint64_t row_bytes, bool is_raw = false) {
-  const auto bytes = std::make_unique<std::byte[]>(stored.size() + RowCodec::kSlack);
-  std::copy(stored.begin(), stored.end(), bytes.get());
-  std::fill_n(bytes.get() + stored.size(), RowCodec::kSlack, std::byte{0xFF});
-  const auto row = std::make_unique<std::byte[]>(row_bytes);
-  const StoredRow found{bytes.get(), stored.size(), is_raw};
-  if (codec.decode(&found, 1, row.get()) != 1) return std::nullopt;
-  return Row(row.get(), row.get() + row_bytes);
-}
-
-/// A stream of fields: {bits, width} after {bits, width}.
-Row stream_of(std::initializer_list<std::pair<std::uint64_t, unsigned>> fields) {
-  Row stream(64);
-  std::uint64_t num_bits = 0;
-  for (const auto& [bits, width] : fields) {
-    store_bits(stream.data(), num_bits, width, bits);
-    num_bits += width;
-  }
-  stream.resize((num_bits + 7) / 8);
-  return stream;
-}
-
-std::vector<cpu::Isa> isas() {
-  std::vector<cpu::Isa> result;
-  for (const cpu::Isa isa : cpu::kAllIsas) {
-    if (cpu::supported(isa)) result.push_back(isa);
-  }
-  return result;
 }
 
 TEST(EscapeRow, IsWhatTheSpecificationShows) {

@@ -2,6 +2,7 @@
 #include "codecs/ibp/kernels.hpp"
 #include "codecs/ibp/lane.hpp"
 #include "tests/support/make_tensor.hpp"
+#include "tests/support/rows.hpp"
 
 #include <gtest/gtest.h>
 
@@ -12,8 +13,10 @@
 namespace stillbit::ibp {
 namespace {
 
+using testing::encoded;
 using testing::make_tensor;
 using testing::OwnedTensor;
+using testing::row_of;
 using testing::Values;
 
 /// The example of spec.md.
@@ -22,27 +25,9 @@ Plan example_plan() {
   return make_plan(6, 2, {checked, checked, Entry{}});
 }
 
-std::vector<std::byte> row_of(std::initializer_list<std::uint16_t> words) {
-  std::vector<std::byte> row(2 * words.size());
-  std::memcpy(row.data(), words.begin(), row.size());
-  return row;
-}
-
-std::vector<std::byte> encoded(const RowCodec& codec, const std::vector<std::byte>& row) {
-  std::vector<std::byte> stored(row.size() + RowCodec::kSlack);
-  stored.resize(codec.encode(row.data(), stored.data()));
-  return stored;
-}
-
-/// What a stored row expands to; nothing when it is malformed.
-std::optional<std::vector<std::byte>> decoded(const RowCodec& codec, std::vector<std::byte> stored,
-                                              std::uint64_t row_bytes) {
-  const std::uint64_t num_bytes = stored.size();
-  stored.resize(num_bytes + RowCodec::kSlack, std::byte{0xFF});
-  std::vector<std::byte> row(row_bytes);
-  const StoredRow found{stored.data(), num_bytes, num_bytes == row_bytes};
-  if (codec.decode(&found, 1, row.data()) != 1) return std::nullopt;
-  return row;
+/// What a stored row expands to; one that is as long as the row is raw.
+std::optional<testing::Row> decoded(const RowCodec& codec, const testing::Row& stored, std::uint64_t row_bytes) {
+  return testing::decoded(codec, stored, row_bytes, stored.size() == row_bytes);
 }
 
 TEST(IbpRow, IsWhatTheSpecificationShows) {

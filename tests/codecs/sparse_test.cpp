@@ -3,6 +3,7 @@
 #include "codecs/sparse/sparse.hpp"
 #include "core/bits.hpp"
 #include "tests/support/make_tensor.hpp"
+#include "tests/support/rows.hpp"
 
 #include <gtest/gtest.h>
 
@@ -14,8 +15,12 @@
 namespace stillbit::sparse {
 namespace {
 
+using testing::decoded;
+using testing::encoded;
 using testing::make_tensor;
 using testing::OwnedTensor;
+using testing::row_of;
+using testing::stream_of;
 using testing::Values;
 
 /// The same numbers for the same seed on every machine.
@@ -26,43 +31,6 @@ std::mt19937_64 random_numbers(std::uint64_t seed) {
 /// The example of spec.md.
 Plan example_plan() {
   return {.row_bytes = 16, .view_bytes = 2, .low_bits = 2, .code_bits = 1, .values = {0x3C00, 0xBC00}};
-}
-
-std::vector<std::byte> row_of(std::initializer_list<std::uint16_t> words) {
-  std::vector<std::byte> row(2 * words.size());
-  std::memcpy(row.data(), words.begin(), row.size());
-  return row;
-}
-
-std::vector<std::byte> encoded(const RowCodec& codec, const std::vector<std::byte>& row) {
-  std::vector<std::byte> stored(row.size() + RowCodec::kSlack);
-  stored.resize(codec.encode(row.data(), stored.data()));
-  return stored;
-}
-
-/// What a stored row expands to; nothing when it is malformed. The buffers end where they may, for the sanitizer to
-/// see.
-std::optional<std::vector<std::byte>> decoded(const RowCodec& codec, std::vector<std::byte> stored,
-                                              std::uint64_t row_bytes, bool is_raw = false) {
-  const std::uint64_t num_bytes = stored.size();
-  stored.resize(num_bytes + RowCodec::kSlack, std::byte{0xFF});
-  stored.shrink_to_fit();
-  std::vector<std::byte> row(row_bytes);
-  const StoredRow found{stored.data(), num_bytes, is_raw};
-  if (codec.decode(&found, 1, row.data()) != 1) return std::nullopt;
-  return row;
-}
-
-/// A stream of fields: {bits, width} after {bits, width}.
-std::vector<std::byte> stream_of(std::initializer_list<std::pair<std::uint64_t, unsigned>> fields) {
-  std::vector<std::byte> stream(64);
-  std::uint64_t num_bits = 0;
-  for (const auto& [bits, width] : fields) {
-    store_bits(stream.data(), num_bits, width, bits);
-    num_bits += width;
-  }
-  stream.resize((num_bits + 7) / 8);
-  return stream;
 }
 
 TEST(SparseRow, IsWhatTheSpecificationShows) {

@@ -1,0 +1,56 @@
+#include "tests/support/rows.hpp"
+
+#include "core/bits.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+
+namespace stillbit::testing {
+
+Row row_of(std::initializer_list<std::uint16_t> words) {
+  Row row(2 * words.size());
+  std::memcpy(row.data(), words.begin(), row.size());
+  return row;
+}
+
+Row encoded(const RowCodec& codec, const Row& row) {
+  Row stored(row.size() + RowCodec::kSlack);
+  const std::uint64_t size = codec.encode(row.data(), stored.data());
+  std::uint32_t measured = 0;
+  codec.measure(row.data(), 1, &measured);
+  EXPECT_EQ(measured, size);
+  stored.resize(size);
+  return stored;
+}
+
+std::optional<Row> decoded(const RowCodec& codec, const Row& stored, std::uint64_t row_bytes, bool is_raw) {
+  const auto bytes = std::make_unique<std::byte[]>(stored.size() + RowCodec::kSlack);
+  std::copy(stored.begin(), stored.end(), bytes.get());
+  std::fill_n(bytes.get() + stored.size(), RowCodec::kSlack, std::byte{0xFF});
+  const auto row = std::make_unique<std::byte[]>(row_bytes);
+  const StoredRow found{bytes.get(), stored.size(), is_raw};
+  if (codec.decode(&found, 1, row.get()) != 1) return std::nullopt;
+  return Row(row.get(), row.get() + row_bytes);
+}
+
+Row stream_of(std::initializer_list<std::pair<std::uint64_t, unsigned>> fields) {
+  Row stream(64);
+  std::uint64_t num_bits = 0;
+  for (const auto& [bits, width] : fields) {
+    store_bits(stream.data(), num_bits, width, bits);
+    num_bits += width;
+  }
+  stream.resize((num_bits + 7) / 8);
+  return stream;
+}
+
+std::vector<cpu::Isa> isas() {
+  std::vector<cpu::Isa> result;
+  std::copy_if(std::begin(cpu::kAllIsas), std::end(cpu::kAllIsas), std::back_inserter(result), cpu::supported);
+  return result;
+}
+
+}  // namespace stillbit::testing

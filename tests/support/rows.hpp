@@ -1,0 +1,32 @@
+#pragma once
+
+#include "codecs/codec.hpp"
+#include "cpu/isa.hpp"
+
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <utility>
+#include <vector>
+
+namespace stillbit::testing {
+
+using Row = std::vector<std::byte>;
+
+/// A row of 16-bit words.
+Row row_of(std::initializer_list<std::uint16_t> words);
+
+/// A row as a codec stores it; expects that it measures what it writes.
+Row encoded(const RowCodec& codec, const Row& row);
+
+/// What a stored row expands to; nothing when it is malformed. The buffers end where they may, for the sanitizer to
+/// see.
+std::optional<Row> decoded(const RowCodec& codec, const Row& stored, std::uint64_t row_bytes, bool is_raw = false);
+
+/// A stream of fields: {bits, width} after {bits, width}.
+Row stream_of(std::initializer_list<std::pair<std::uint64_t, unsigned>> fields);
+
+/// The instruction sets that the machine has.
+std::vector<cpu::Isa> isas();
+
+}  // namespace stillbit::testing
