@@ -14,13 +14,14 @@ ALLOWED = {
     "io": {"core"},
     "cpu": {"core"},
     "fields": {"core"},
-    "cuda": {"core"},
+    "warp": {"core"},
+    "cuda": {"core", "warp"},
     "format": {"core"},
     "statistics": {"core", "cpu"},
-    "codecs": {"core", "cpu", "fields", "format", "statistics"},
+    "codecs": {"core", "cpu", "fields", "format", "statistics", "warp"},
     "packings": {"core", "format", "codecs"},
     "planner": {"core", "cpu", "format", "statistics", "codecs", "packings"},
-    "api": {"core", "io", "cpu", "cuda", "format", "statistics", "codecs", "packings", "planner"},
+    "api": {"core", "io", "cpu", "cuda", "format", "statistics", "warp", "codecs", "packings", "planner"},
     "cli": set(),  # the command is a user of the public API like any other
 }
 DEVICE_ONLY = re.compile(r"\bthreadIdx\b|\b__shfl|\basm\b")

@@ -4,6 +4,7 @@
 #include "core/result.hpp"
 #include "core/shape.hpp"
 #include "statistics/bit_statistics.hpp"
+#include "warp/plan_bytes.hpp"
 
 #include <stillbit/options.hpp>
 
@@ -37,6 +38,9 @@ class RowCodec {
 
   /// The plan's bytes, as the format has them.
   [[nodiscard]] virtual const std::vector<std::byte>& plan() const noexcept = 0;
+
+  /// The plan as warps read it.
+  [[nodiscard]] virtual warp::PlanBytes warp_plan() const { return {}; }  // TODO pure
 
   /// What every stored row has at least.
   [[nodiscard]] virtual std::uint64_t minimum_row_bytes() const noexcept = 0;

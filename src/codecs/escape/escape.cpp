@@ -8,10 +8,11 @@ namespace {
 class EscapeCodec final : public RowCodec {
  public:
   EscapeCodec(const Plan& plan, cpu::Isa isa)
-      : plan_bytes_(serialize(plan)), storage_(plan), kernels_(kernels(plan.view_bytes, isa)) {}
+      : plan_(plan), plan_bytes_(serialize(plan)), storage_(plan), kernels_(kernels(plan.view_bytes, isa)) {}
 
   [[nodiscard]] Codec codec() const noexcept override { return Codec::kEscape; }
   [[nodiscard]] const std::vector<std::byte>& plan() const noexcept override { return plan_bytes_; }
+  [[nodiscard]] warp::PlanBytes warp_plan() const override { return escape::warp_plan(plan_); }
   [[nodiscard]] std::uint64_t minimum_row_bytes() const noexcept override {
     return storage_.layout().minimum_row_bytes;
   }
@@ -30,6 +31,7 @@ class EscapeCodec final : public RowCodec {
   }
 
  private:
+  Plan plan_;
   std::vector<std::byte> plan_bytes_;
   RowLayoutStorage storage_;
   const Kernels& kernels_;

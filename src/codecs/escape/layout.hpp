@@ -4,6 +4,7 @@
 #include "core/bytes.hpp"
 #include "core/result.hpp"
 #include "fields/unpacking.hpp"
+#include "warp/plan_bytes.hpp"
 
 #include <array>
 #include <cstdint>
@@ -47,6 +48,9 @@ struct Plan {
 };
 
 std::vector<std::byte> serialize(const Plan& plan);
+
+/// The plan as warp.hpp has it.
+warp::PlanBytes warp_plan(const Plan& plan);
 
 Result<Plan> parse(Bytes bytes, std::uint64_t row_bytes);
 

@@ -1,0 +1,44 @@
+#pragma once
+
+#include "codecs/escape/warp.hpp"
+#include "codecs/raw/warp.hpp"
+#include "codecs/window/warp.hpp"
+
+#include <stillbit/options.hpp>
+
+#include <cstdint>
+#include <utility>
+
+// What warps know of codecs: the registry's counterpart.
+
+namespace stillbit {
+
+/// Calls `body` with a value of the type that expands words of `view_bytes` bytes in family `Family`.
+template <template <class> class Family, class Body>
+decltype(auto) with_word(unsigned view_bytes, const Body& body) {
+  switch (view_bytes) {
+    case 1:
+      return body(Family<std::uint8_t>());
+    case 2:
+      return body(Family<std::uint16_t>());
+    case 4:
+      return body(Family<std::uint32_t>());
+    default:
+      return body(Family<std::uint64_t>());
+  }
+}
+
+/// Calls `body` with a value of the type in the codec's warp.hpp for words of `view_bytes` bytes.
+template <class Body>
+decltype(auto) with_warp_codec(Codec codec, unsigned view_bytes, const Body& body) {
+  switch (codec) {
+    case Codec::kWindow:
+      return with_word<window::WarpCodec>(view_bytes, body);
+    case Codec::kEscape:
+      return with_word<escape::WarpCodec>(view_bytes, body);
+    default:
+      return body(raw::WarpCodec<std::uint8_t>());
+  }
+}
+
+}  // namespace stillbit

@@ -1,0 +1,40 @@
+#include "codecs/escape/layout.hpp"
+#include "codecs/escape/warp.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace stillbit::escape {
+static_assert(kMaxWarpTiers == kMaxTiers && kMaxTierBits <= 4);
+
+warp::PlanBytes warp_plan(const Plan& plan) {
+  const RowLayoutStorage storage(plan);
+  const RowLayout& layout = storage.layout();
+  WarpPlan head;
+  head.rest_mask = layout.shape.rest_mask;
+  head.sign_mask = layout.shape.sign_mask;
+  head.num_columns = static_cast<std::uint32_t>(layout.num_columns);
+  head.fixed_bytes = static_cast<std::uint32_t>(layout.fixed_bytes);
+  head.fixed_bits = layout.shape.fixed_bits;
+  head.dropped_bits = layout.shape.dropped_bits;
+  head.symbol_at = layout.shape.symbol_at;
+  head.sign_shift = layout.shape.sign_shift;
+  head.symbol_mask = static_cast<std::uint32_t>(layout.shape.symbol_mask);
+  head.symbol_size = plan.symbol_size();
+  head.num_tiers = layout.num_tiers;
+  head.row_shift_bytes = layout.row_shifts ? plan.symbol_size() : 0;
+  std::copy_n(layout.tier_bits, kMaxTiers, head.tier_bits);
+  std::copy_n(&layout.symbol_of_code[0][0], kMaxTiers * 16, &head.symbols[0][0]);
+  std::memcpy(head.low_bytes, layout.low_byte_of_code[0], sizeof head.low_bytes);
+
+  const bool has_shifts = layout.column_shifts != nullptr;
+  const std::uint64_t shift_bytes = has_shifts ? (layout.num_columns + warp::kLaneColumns) * plan.symbol_size() : 0;
+  static_assert(warp::kLaneColumns <= kPadding);
+  if (has_shifts) head.column_shifts_at = sizeof(WarpPlan);
+  warp::PlanBytes made{plan.view_bytes, std::vector<std::byte>(sizeof(WarpPlan) + shift_bytes)};
+  std::memcpy(made.bytes.data(), &head, sizeof head);
+  if (has_shifts) std::memcpy(made.bytes.data() + sizeof head, layout.column_shifts, shift_bytes);
+  return made;
+}
+
+}  // namespace stillbit::escape

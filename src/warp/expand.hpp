@@ -1,0 +1,192 @@
+#pragma once
+
+#include "warp/output.hpp"
+#include "warp/table.hpp"
+
+// How warps fetch tiles and have them expanded: the same for all codecs. While a tile is expanded, the next ones are on
+// their way into a ring of stages in shared memory. A stage holds a whole tile, requested at once: nothing in a row
+// says where more of it has to be read, but for the rare tail in the overflow area.
+
+namespace stillbit::warp {
+
+/// What is asked for.
+struct Request {
+  const void* index = nullptr;              ///< rows; null: all tiles, in order
+  const std::int64_t* positions = nullptr;  ///< the row of `out` that each goes to; null: the same order
+  std::byte* out = nullptr;
+  std::uint64_t num_items = 0;  ///< rows × tiles_per_row, or tiles
+  std::uint32_t tiles_per_row = 1;
+  std::uint32_t batch_items = kLanes;  ///< items that a warp takes at a time, at most kLanes
+  bool is_wide_index = true;           ///< 64 bits
+};
+
+/// A tile, and what is wanted of it.
+struct Item {
+  std::uint64_t tile = 0;  ///< stored
+  Place place;
+  Output out;
+};
+
+/// What codecs may keep between the lanes while they expand a step.
+inline constexpr std::uint32_t kScratchBytes = 1024;
+
+/// Bytes in front of a tile in its stage, so that 16 bytes are copied to where they are aligned, and behind it.
+inline constexpr std::uint32_t kStageSlack = 16 + kSectionSlack;
+
+inline constexpr std::uint32_t kMaxStages = 8;
+
+/// A warp's part of the shared memory, and how it is used.
+struct Stages {
+  std::byte* data = nullptr;     ///< num_stages × stage_bytes, aligned to 16
+  Item* items = nullptr;         ///< one for each stage
+  std::byte* scratch = nullptr;  ///< kScratchBytes, aligned to 16
+  std::uint32_t stage_bytes = 0;
+  std::uint32_t num_stages = 0;  ///< at most kMaxStages
+};
+
+/// Bytes of a stage that holds any tile of the table: also one that is put together from a slot and its tail.
+STILLBIT_WARP std::uint32_t stage_bytes_for(const Table& table) {
+  const std::uint64_t longest = table.is_slotted ? table.row_unit : 0;
+  const std::uint64_t tile = longest > table.tile_bytes ? longest : table.tile_bytes;
+  return static_cast<std::uint32_t>((tile + kStageSlack + 31) / 16 * 16);
+}
+
+/// Lane by lane: item `number` of a request. An item of which nothing is wanted has an empty output.
+template <class Warp>
+STILLBIT_WARP Item item_at(Warp& warp, const Table& table, const Request& request, std::uint64_t number,
+                           Status* status) {
+  Item item;
+  if (number >= request.num_items) return item;
+  std::uint64_t tile = number;
+  std::uint64_t first_byte = tile * table.tile_bytes;
+  std::uint64_t begin = first_byte;
+  std::uint64_t end = table.num_rows * table.row_bytes;
+  auto out = reinterpret_cast<std::uintptr_t>(request.out);  // where byte 0 of the tensor would go
+  if (request.index != nullptr) {
+    const std::uint64_t position = number / request.tiles_per_row;
+    const std::int64_t row = request.is_wide_index ? static_cast<const std::int64_t*>(request.index)[position]
+                                                   : static_cast<const std::int32_t*>(request.index)[position];
+    if (static_cast<std::uint64_t>(row) >= table.num_rows) {
+      report(warp, status, Fault::kIndexOutOfRange, position);
+      return item;
+    }
+    begin = static_cast<std::uint64_t>(row) * table.row_bytes;
+    end = begin + table.row_bytes;
+    tile = begin / table.tile_bytes + number % request.tiles_per_row;
+    first_byte = tile * table.tile_bytes;
+    if (first_byte >= end) return item;
+    const std::uint64_t to =
+        request.positions == nullptr ? position : static_cast<std::uint64_t>(request.positions[position]);
+    out += to * table.row_bytes - begin;
+    if (begin < first_byte) begin = first_byte;
+  }
+  if (first_byte + table.tile_bytes < end) end = first_byte + table.tile_bytes;
+  item.tile = stored_tile(table, tile);
+  item.place = place_of(table, item.tile);
+  if (!item.place.is_sound) {
+    report(warp, status, Fault::kCorruptRow, item.tile);
+    return item;
+  }
+  item.out = {out + first_byte, static_cast<std::uint32_t>(begin - first_byte),
+              static_cast<std::uint32_t>(end - first_byte)};
+  return item;
+}
+
+/// Requests a tile's bytes, in whole aligned pieces of 16: neighbouring lanes request neighbouring ones.
+template <class Warp>
+STILLBIT_WARP void request_tile(Warp& warp, const Table& table, const Item& item, std::byte* stage) {
+  const std::uint64_t skipped = item.place.begin % 16;
+  const std::byte* src = table.rows + (item.place.begin - skipped);
+  const std::uint32_t num_bytes = item.out.end == 0 ? 0 : item.place.num_bytes + static_cast<std::uint32_t>(skipped);
+  warp.each([&](unsigned lane) {
+    for (std::uint32_t at = lane * 16; at < num_bytes; at += kLanes * 16) warp.copy_async(stage + at, src + at);
+  });
+  warp.commit_copies();
+}
+
+/// Puts the tail of a slot's row behind its head. False if the slot is malformed.
+template <class Warp>
+STILLBIT_WARP bool fetch_tail(Warp& warp, const Table& table, std::uint32_t* stage, ByteRun& row) {
+  const std::uint32_t head_bytes = row.num_bytes - kSlotTrailerBytes;
+  const std::uint64_t offset = row.bits_64(head_bytes * 8, 64);
+  const std::uint32_t tail_bytes = row.bits((head_bytes + 8) * 8, 32);
+  if (offset > table.overflow_bytes || tail_bytes > table.overflow_bytes - offset) return false;
+  if (tail_bytes > table.tile_bytes - head_bytes) return false;
+  warp.sync();  // the trailer is overwritten
+  auto* dst = reinterpret_cast<std::byte*>(stage) + row.first_byte + head_bytes;
+  const ByteRun tail{reinterpret_cast<const std::uint32_t*>(table.overflow + offset / 4 * 4),
+                     static_cast<std::uint32_t>(offset % 4), tail_bytes};
+  warp.each([&](unsigned lane) {
+    STILLBIT_UNROLL
+    for (std::uint32_t at = lane; at < tail_bytes; at += kLanes) dst[at] = static_cast<std::byte>(tail.byte(at));
+  });
+  warp.sync();
+  row.num_bytes = head_bytes + tail_bytes;
+  return true;
+}
+
+/// Expands a tile that has arrived in its stage. False if it is malformed.
+template <class Codec, class Warp>
+STILLBIT_WARP bool expand_item(Warp& warp, const Table& table, const typename Codec::Plan& plan, const Item& item,
+                               std::byte* stage, std::byte* scratch) {
+  auto* const words = reinterpret_cast<std::uint32_t*>(stage);
+  ByteRun row{words, static_cast<std::uint32_t>(item.place.begin % 16), item.place.num_bytes};
+  bool is_raw = row.num_bytes == table.tile_bytes;
+  if (table.is_slotted && !is_raw) {
+    const auto tag = static_cast<SlotTag>(row.byte(row.num_bytes - kSlotTagBytes));
+    if (tag == SlotTag::kInline) {
+      row.num_bytes -= kSlotTagBytes;
+    } else {
+      is_raw = tag == SlotTag::kRawTail;
+      if (!is_raw && tag != SlotTag::kEncodedTail) return false;
+      if (!fetch_tail(warp, table, words, row)) return false;
+      if (is_raw != (row.num_bytes == table.tile_bytes)) return false;
+    }
+  }
+  if (!is_raw) return Codec::decode(warp, plan, row, item.out, scratch);
+  store_raw(warp, row, item.out);
+  return true;
+}
+
+/// One of `num_warps` warps' part of a request. Items are dealt out in batches; all lanes look up a batch's items at
+/// once.
+template <class Codec, class Warp>
+STILLBIT_WARP void expand(Warp& warp, const Table& table, const typename Codec::Plan& plan, const Request& request,
+                          const Stages& stages, std::uint64_t warp_number, std::uint64_t num_warps, Status* status) {
+  const std::uint64_t num_batches = (request.num_items + request.batch_items - 1) / request.batch_items;
+  std::uint32_t num_requested = 0;  // these count modulo the ring
+  std::uint32_t num_expanded = 0;
+  const auto expand_oldest = [&] {
+    const std::uint32_t slot = num_expanded % stages.num_stages;
+    warp.wait_copies(num_requested - num_expanded - 1);
+    const Item item = stages.items[slot];
+    if (item.out.end != 0 &&
+        !expand_item<Codec>(warp, table, plan, item, stages.data + slot * stages.stage_bytes, stages.scratch)) {
+      warp.each([&](unsigned lane) {
+        if (lane == 0) report(warp, status, Fault::kCorruptRow, item.tile);
+      });
+    }
+    warp.sync();  // the stage is free again
+    ++num_expanded;
+  };
+  for (std::uint64_t batch = warp_number; batch < num_batches; batch += num_warps) {
+    PerLane<Warp, Item> items;
+    warp.each([&](unsigned lane) {
+      if (lane < request.batch_items)
+        items[lane] = item_at(warp, table, request, batch * request.batch_items + lane, status);
+    });
+    for (unsigned i = 0; i < request.batch_items; ++i) {
+      if (num_requested - num_expanded == stages.num_stages) expand_oldest();
+      const std::uint32_t slot = num_requested % stages.num_stages;
+      warp.each([&](unsigned lane) {
+        if (lane == i) stages.items[slot] = items[lane];
+      });
+      warp.sync();
+      request_tile(warp, table, stages.items[slot], stages.data + slot * stages.stage_bytes);
+      ++num_requested;
+    }
+  }
+  while (num_expanded != num_requested) expand_oldest();
+}
+
+}  // namespace stillbit::warp

@@ -1,0 +1,80 @@
+#pragma once
+
+#include "warp/bits.hpp"
+
+#include <cstring>
+
+namespace stillbit::warp {
+
+/// Where the bytes of a tile go that are wanted of it: all, or those of one row.
+struct Output {
+  std::uintptr_t tile = 0;  ///< the address that byte 0 of the tile would have: there need not be memory
+  std::uint32_t begin = 0;  ///< the first byte that is wanted
+  std::uint32_t end = 0;
+
+  STILLBIT_WARP bool is_aligned(unsigned alignment) const { return tile % alignment == 0; }
+  STILLBIT_WARP bool wants_all(std::uint32_t from, std::uint32_t to) const { return from >= begin && to <= end; }
+};
+
+template <unsigned kBytes>
+struct alignas(kBytes) Vector {
+  unsigned char bytes[kBytes];
+};
+
+/// Stores kBytes bytes at byte `at` of the tile, as far as they are wanted. The widest stores that the output's
+/// alignment allows: neighbouring lanes store neighbouring bytes.
+template <unsigned kBytes>
+STILLBIT_WARP void store_bytes(const Output& out, std::uint32_t at, const void* bytes) {
+  static_assert(kBytes == 1 || kBytes == 2 || kBytes == 4 || kBytes == 8 || kBytes == 16);
+  if (out.wants_all(at, at + kBytes) && out.is_aligned(kBytes)) {
+    // Precondition: `at` is a multiple of kBytes.
+    Vector<kBytes> vector;
+    std::memcpy(&vector, bytes, kBytes);
+    *reinterpret_cast<Vector<kBytes>*>(out.tile + at) = vector;
+    return;
+  }
+  if constexpr (kBytes > 1) {
+    store_bytes<kBytes / 2>(out, at, bytes);
+    store_bytes<kBytes / 2>(out, at + kBytes / 2, static_cast<const unsigned char*>(bytes) + kBytes / 2);
+  }
+}
+
+/// Columns that a lane expands together.
+inline constexpr unsigned kLaneColumns = 8;
+
+/// Columns that a warp expands in one step.
+inline constexpr unsigned kStepColumns = kLanes * kLaneColumns;
+
+/// Stores the words of columns `column` to `column` + 7; `column` is a multiple of 8.
+template <class Word>
+STILLBIT_WARP void store_words(const Output& out, std::uint32_t column, const Word (&words)[kLaneColumns]) {
+  constexpr unsigned kVectorBytes = sizeof(words) < 16 ? sizeof(words) : 16;
+  STILLBIT_UNROLL
+  for (unsigned i = 0; i < sizeof(words); i += kVectorBytes) {
+    store_bytes<kVectorBytes>(out, column * static_cast<std::uint32_t>(sizeof(Word)) + i,
+                              reinterpret_cast<const unsigned char*>(words) + i);
+  }
+}
+
+template <class Word>
+STILLBIT_WARP void store_word(const Output& out, std::uint32_t column, Word word) {
+  store_bytes<sizeof(Word)>(out, column * static_cast<std::uint32_t>(sizeof(Word)), &word);
+}
+
+/// Stores a tile that is raw.
+template <class Warp>
+STILLBIT_WARP void store_raw(Warp& warp, const ByteRun& tile, const Output& out) {
+  constexpr std::uint32_t kStepBytes = kLanes * 16;
+  for (std::uint32_t first = out.begin / kStepBytes * kStepBytes; first < out.end; first += kStepBytes) {
+    warp.each([&](unsigned lane) {
+      const std::uint32_t at = first + lane * 16;
+      if (at + 16 <= out.begin || at >= out.end) return;
+      std::uint32_t words[4];
+      STILLBIT_UNROLL
+      for (unsigned i = 0; i < 4; ++i) words[i] = at + 4 * i < tile.num_bytes ? tile.bits((at + 4 * i) * 8, 32) : 0;
+      store_bytes<16>(out, at, words);
+    });
+  }
+}
+
+}  // namespace stillbit::warp

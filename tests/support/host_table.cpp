@@ -1,0 +1,93 @@
+#include "tests/support/host_table.hpp"
+
+#include "api/compressed_tensor.hpp"
+#include "api/warp_codecs.hpp"
+#include "api/warp_table.hpp"
+#include "warp/host_warp.hpp"
+
+#include <algorithm>
+#include <new>
+#include <utility>
+
+namespace stillbit::testing {
+namespace {
+
+constexpr std::align_val_t kAlignment{warp::kSectionAlignment};
+
+}  // namespace
+
+SectionMemory::SectionMemory(std::span<const std::byte> bytes, std::uint64_t slack)
+    : data_(static_cast<std::byte*>(::operator new(bytes.size() + slack, kAlignment))) {
+  std::fill_n(data_, bytes.size() + slack, std::byte{0xA5});
+  std::copy(bytes.begin(), bytes.end(), data_);
+}
+
+SectionMemory::SectionMemory(SectionMemory&& other) noexcept : data_(std::exchange(other.data_, nullptr)) {}
+
+SectionMemory& SectionMemory::operator=(SectionMemory&& other) noexcept {
+  std::swap(data_, other.data_);
+  return *this;
+}
+
+SectionMemory::~SectionMemory() {
+  ::operator delete(data_, kAlignment);
+}
+
+HostTable::HostTable(const CompressedTensor& tensor)
+    : codec_(tensor.codec()), table_(warp_table(tensor.impl().header).value()) {
+  const format::Payload payload = tensor.impl().sections();
+  const warp::PlanBytes plan = tensor.impl().codec->warp_plan();
+  view_bytes_ = plan.view_bytes;
+  plan_ = SectionMemory(plan.bytes);
+  map_ = SectionMemory(payload.map);
+  index_ = SectionMemory(payload.index);
+  rows_ = SectionMemory(payload.rows);
+  overflow_ = SectionMemory(payload.overflow);
+  table_.map = map_.data();
+  table_.index = index_.data();
+  table_.rows = rows_.data();
+  table_.overflow = overflow_.data();
+}
+
+warp::Status HostTable::run(warp::Request request, const WarpSetup& setup) const {
+  request.batch_items = setup.batch_items;
+  warp::Status status;
+  const std::uint32_t stage_bytes = warp::stage_bytes_for(table_);
+  with_warp_codec(codec_, view_bytes_, [&](auto codec) {
+    using WarpCodec = decltype(codec);
+    const auto& plan = *reinterpret_cast<const typename WarpCodec::Plan*>(plan_.data());
+    for (std::uint64_t number = 0; number < setup.num_warps; ++number) {
+      const SectionMemory data(std::vector<std::byte>(std::size_t{setup.num_stages} * stage_bytes), 0);
+      const SectionMemory scratch(std::vector<std::byte>(warp::kScratchBytes), 0);
+      std::vector<warp::Item> items(setup.num_stages);
+      const warp::Stages stages{data.data(), items.data(), scratch.data(), stage_bytes, setup.num_stages};
+      warp::HostWarp warp;
+      warp::expand<WarpCodec>(warp, table_, plan, request, stages, number, setup.num_warps, &status);
+    }
+  });
+  return status;
+}
+
+warp::Status HostTable::expand(std::byte* out, const WarpSetup& setup) const {
+  return run({.out = out, .num_items = table_.num_tiles}, setup);
+}
+
+template <class Index>
+warp::Status HostTable::gather(std::span<const Index> index, std::byte* out, const WarpSetup& setup,
+                               const std::int64_t* positions) const {
+  const std::uint32_t per_row = tiles_per_row(table_);
+  return run({.index = index.data(),
+              .positions = positions,
+              .out = out,
+              .num_items = index.size() * per_row,
+              .tiles_per_row = per_row,
+              .is_wide_index = sizeof(Index) == 8},
+             setup);
+}
+
+template warp::Status HostTable::gather(std::span<const std::int32_t>, std::byte*, const WarpSetup&,
+                                        const std::int64_t*) const;
+template warp::Status HostTable::gather(std::span<const std::int64_t>, std::byte*, const WarpSetup&,
+                                        const std::int64_t*) const;
+
+}  // namespace stillbit::testing

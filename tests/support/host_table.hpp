@@ -1,0 +1,66 @@
+#pragma once
+
+#include "warp/expand.hpp"
+
+#include <stillbit/tensor.hpp>
+
+#include <cstddef>
+#include <cstdint>
+#include <span>
+#include <vector>
+
+namespace stillbit::testing {
+
+/// Memory that starts at a multiple of warp::kSectionAlignment and ends where a warp may read no further.
+class SectionMemory {
+ public:
+  SectionMemory() = default;
+  explicit SectionMemory(std::span<const std::byte> bytes, std::uint64_t slack = warp::kSectionSlack);
+  SectionMemory(SectionMemory&& other) noexcept;
+  SectionMemory& operator=(SectionMemory&& other) noexcept;
+  ~SectionMemory();
+
+  [[nodiscard]] std::byte* data() const noexcept { return data_; }
+
+ private:
+  std::byte* data_ = nullptr;
+};
+
+/// How warps are set up.
+struct WarpSetup {
+  std::uint64_t num_warps = 3;
+  std::uint32_t num_stages = 3;
+  std::uint32_t batch_items = 32;
+};
+
+/// A compressed tensor as a GPU has it, and the warps of a GPU played by this thread.
+class HostTable {
+ public:
+  explicit HostTable(const CompressedTensor& tensor);
+
+  /// The whole tensor into `out`.
+  warp::Status expand(std::byte* out, const WarpSetup& setup = {}) const;
+
+  /// Rows into `out`: row index[i] becomes row positions[i], or row i where there are no positions.
+  template <class Index>
+  warp::Status gather(std::span<const Index> index, std::byte* out, const WarpSetup& setup = {},
+                      const std::int64_t* positions = nullptr) const;
+
+  /// The rows section, to be damaged.
+  [[nodiscard]] std::byte* rows() { return rows_.data(); }
+  [[nodiscard]] const warp::Table& table() const { return table_; }
+
+ private:
+  warp::Status run(warp::Request request, const WarpSetup& setup) const;
+
+  Codec codec_;
+  unsigned view_bytes_ = 1;
+  SectionMemory plan_;
+  SectionMemory map_;
+  SectionMemory index_;
+  SectionMemory rows_;
+  SectionMemory overflow_;
+  warp::Table table_;
+};
+
+}  // namespace stillbit::testing
