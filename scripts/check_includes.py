@@ -17,8 +17,8 @@ ALLOWED = {
     "warp": {"core"},
     "cuda": {"core", "warp"},
     "format": {"core"},
-    "statistics": {"core", "cpu"},
-    "codecs": {"core", "cpu", "fields", "format", "statistics", "warp"},
+    "statistics": {"core", "cpu", "cuda", "warp"},
+    "codecs": {"core", "cpu", "cuda", "fields", "format", "statistics", "warp"},
     "packings": {"core", "format", "codecs"},
     "planner": {"core", "cpu", "format", "statistics", "codecs", "packings"},
     "api": {"core", "io", "cpu", "cuda", "format", "statistics", "warp", "codecs", "packings", "planner"},
@@ -36,6 +36,8 @@ def problems(path: Path) -> list[str]:
         target = include.split("/")
         if target[0] != room and target[0] not in ALLOWED[room]:
             found.append(f"{path}: {room} must not include {include}")
+        if target[0] == "cuda" and room not in {"cuda", "api"} and path.suffix not in {".cu", ".cuh"}:
+            found.append(f"{path}: only .cu and .cuh files include {include}")
         if room == "codecs" and target[0] == "codecs" and len(target) > 2 and len(parts) > 2 and target[1] != parts[1]:
             found.append(f"{path}: a codec must not include another: {include}")
     if path.suffix not in {".cu", ".cuh"} and DEVICE_ONLY.search(text):
