@@ -13,6 +13,7 @@ enum class ErrorCode {
   kUnsupported,      ///< well-formed, but not something this library handles
   kMismatch,         ///< two tensors that should be equal are not
   kIo,               ///< the operating system refused to read, write or map
+  kDevice,           ///< there is no GPU that can be used, or a call to it failed
 };
 
 /// The one exception of the library's own; when memory runs out it throws `std::bad_alloc`. `what()` names the thing

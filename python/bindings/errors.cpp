@@ -22,6 +22,8 @@ const char* class_name(ErrorCode code) {
       return "MismatchError";
     case ErrorCode::kIo:
       return "IoError";
+    case ErrorCode::kDevice:
+      return "DeviceError";
   }
   return "Error";
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 __all__ = [
     "CorruptError",
+    "DeviceError",
     "Error",
     "InvalidArgumentError",
     "IoError",
@@ -40,6 +41,10 @@ class MismatchError(Error):
 
 class IoError(Error, OSError):
     """The operating system refused to read, write or map a file."""
+
+
+class DeviceError(Error):
+    """There is no GPU that can be used, or a call to it failed."""
 
 
 class MissingPackageError(Error, ImportError):

@@ -10,6 +10,7 @@ Result<warp::Table> warp_table(const format::PayloadHeader& header) {
   warp::Table table;
   table.rows_bytes = header.rows_bytes;
   table.overflow_bytes = header.overflow_bytes;
+  table.present_end = header.rows_bytes;
   table.num_rows = header.geometry.num_rows;
   table.row_bytes = header.geometry.row_bytes;
   table.num_tiles = header.tiles().num_rows;

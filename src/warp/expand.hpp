@@ -11,7 +11,8 @@ namespace stillbit::warp {
 
 /// What is asked for.
 struct Request {
-  const void* index = nullptr;              ///< rows; null: all tiles, in order
+  const void* index = nullptr;              ///< rows; null: tiles from first_tile on, in order
+  std::uint64_t first_tile = 0;
   const std::int64_t* positions = nullptr;  ///< the row of `out` that each goes to; null: the same order
   std::byte* out = nullptr;
   std::uint64_t num_items = 0;  ///< rows × tiles_per_row, or tiles
@@ -57,7 +58,7 @@ STILLBIT_WARP Item item_at(Warp& warp, const Table& table, const Request& reques
                            Status* status) {
   Item item;
   if (number >= request.num_items) return item;
-  std::uint64_t tile = number;
+  std::uint64_t tile = request.first_tile + number;
   std::uint64_t first_byte = tile * table.tile_bytes;
   std::uint64_t begin = first_byte;
   std::uint64_t end = table.num_rows * table.row_bytes;

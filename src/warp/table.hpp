@@ -20,8 +20,11 @@ struct Table {
   const std::byte* index = nullptr;
   const std::byte* rows = nullptr;
   const std::byte* overflow = nullptr;
-  std::uint64_t rows_bytes = 0;
+  std::uint64_t rows_bytes = 0;  ///< of the section, all of it
   std::uint64_t overflow_bytes = 0;
+  /// The part of the rows section that is there: `rows` is where its first byte would be.
+  std::uint64_t present_begin = 0;
+  std::uint64_t present_end = 0;
 
   std::uint64_t num_rows = 0;   ///< of the tensor
   std::uint64_t row_bytes = 0;  ///< of the tensor's rows
@@ -50,7 +53,7 @@ STILLBIT_WARP void report(Warp& warp, Status* status, Fault fault, std::uint64_t
   if (warp.claim(&status->fault, static_cast<std::uint32_t>(fault))) status->where = where;
 }
 
-/// Where a stored tile lies among the rows: `is_sound` if it lies inside.
+/// Where a stored tile lies in the rows section: `is_sound` if all of it is there.
 struct Place {
   std::uint64_t begin = 0;
   std::uint32_t num_bytes = 0;
@@ -74,11 +77,14 @@ STILLBIT_WARP std::uint64_t packed_start(const Table& table, std::uint64_t tile)
 /// The bytes of a stored tile; of a slotted one its slot.
 STILLBIT_WARP Place place_of(const Table& table, std::uint64_t tile) {
   if (tile >= table.num_stored_tiles) return {};
-  if (table.is_slotted || table.index_bits == 0)
-    return {tile * table.row_unit, static_cast<std::uint32_t>(table.row_unit), true};
-  const std::uint64_t begin = packed_start(table, tile);
-  const std::uint64_t end = tile + 1 < table.num_stored_tiles ? packed_start(table, tile + 1) : table.rows_bytes;
-  if (begin > end || end > table.rows_bytes || end - begin > table.tile_bytes) return {};
+  std::uint64_t begin = tile * table.row_unit;
+  std::uint64_t end = begin + table.row_unit;
+  if (!table.is_slotted && table.index_bits != 0) {
+    begin = packed_start(table, tile);
+    end = tile + 1 < table.num_stored_tiles ? packed_start(table, tile + 1) : table.rows_bytes;
+    if (begin > end || end - begin > table.tile_bytes) return {};
+  }
+  if (begin < table.present_begin || end > table.present_end) return {};
   return {begin, static_cast<std::uint32_t>(end - begin), true};
 }
 

@@ -1,0 +1,109 @@
+// The library with the CUDA code: what it gives the core.
+
+#include "codecs/escape/kernels.cuh"
+#include "codecs/raw/kernels.cuh"
+#include "codecs/window/kernels.cuh"
+#include "cuda/backend.hpp"
+#include "cuda/device.hpp"
+#include "cuda/device_table.hpp"
+
+#include <algorithm>
+#include <exception>
+#include <string>
+
+namespace stillbit::cuda {
+namespace {
+
+/// The registry's counterpart: what expands each codec's rows.
+Expand expand_of(Codec codec) {
+  switch (codec) {
+    case Codec::kRaw:
+      return raw::expand;
+    case Codec::kWindow:
+      return window::expand;
+    case Codec::kEscape:
+      return escape::expand;
+    default:
+      return nullptr;
+  }
+}
+
+void set(Failure* failure, ErrorCode code, const std::string& message) {
+  failure->code = code;
+  const std::size_t length = std::min(message.size(), sizeof failure->message - 1);
+  std::copy_n(message.data(), length, failure->message);
+  failure->message[length] = '\0';
+}
+
+/// Runs what returns a Result; exceptions (memory) end here, too.
+template <class Body>
+bool guarded(Failure* failure, const Body& body) {
+  try {
+    const Result<void> result = body();
+    if (!result.ok()) set(failure, result.fault().code, result.fault().message);
+    return result.ok();
+  } catch (const std::exception& error) {
+    set(failure, ErrorCode::kDevice, error.what());
+    return false;
+  }
+}
+
+bool get_count(int* count, Failure* failure) {
+  return guarded(failure, [&]() -> Result<void> {
+    STILLBIT_TRY(*count, count_devices());
+    return {};
+  });
+}
+
+DeviceTable* create(const TableSource& source, const TableOptions& options, Failure* failure) {
+  DeviceTable* made = nullptr;
+  guarded(failure, [&]() -> Result<void> {
+    const Expand expand = expand_of(source.codec);
+    if (expand == nullptr)
+      return unsupported("codec number " + std::to_string(static_cast<unsigned>(source.codec)) + " has no GPU code");
+    STILLBIT_TRY(auto table, DeviceTable::create(source, options, expand));
+    made = table.release();
+    return {};
+  });
+  return made;
+}
+
+void destroy(DeviceTable* table) {
+  delete table;
+}
+
+TableMemory memory(const DeviceTable* table) {
+  return table->memory();
+}
+
+bool gather(DeviceTable* table, const GatherJob& job, Failure* failure) {
+  return guarded(failure, [&] { return table->gather(job); });
+}
+
+bool decompress(DeviceTable* table, void* out, void* stream, Failure* failure) {
+  return guarded(failure,
+                 [&] { return table->decompress(static_cast<std::byte*>(out), static_cast<cudaStream_t>(stream)); });
+}
+
+bool check_table(DeviceTable* table, void* stream, warp::Status* status, Failure* failure) {
+  return guarded(failure, [&]() -> Result<void> {
+    STILLBIT_TRY(*status, table->check(static_cast<cudaStream_t>(stream)));
+    return {};
+  });
+}
+
+constexpr Backend kBackend{.version = kBackendVersion,
+                           .count_devices = get_count,
+                           .create = create,
+                           .destroy = destroy,
+                           .memory = memory,
+                           .gather = gather,
+                           .decompress = decompress,
+                           .check = check_table};
+
+}  // namespace
+}  // namespace stillbit::cuda
+
+extern "C" [[gnu::visibility("default")]] const stillbit::cuda::Backend* stillbit_cuda_backend() {
+  return &stillbit::cuda::kBackend;
+}

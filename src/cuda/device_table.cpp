@@ -1,0 +1,196 @@
+#include "cuda/device_table.hpp"
+
+#include "cuda/device.hpp"
+#include "cuda/status.hpp"
+
+#include <algorithm>
+#include <cstring>
+
+namespace stillbit::cuda {
+namespace {
+
+/// Below this, starting copies takes longer than a kernel that fetches the rows itself.
+constexpr std::uint64_t kMinPipelineBytes = std::uint64_t{4} << 20;
+
+Bytes section(const std::byte* data, std::uint64_t size) {
+  return {data, static_cast<std::size_t>(size)};
+}
+
+}  // namespace
+
+Result<std::unique_ptr<DeviceTable>> DeviceTable::create(const TableSource& source, const TableOptions& options,
+                                                         Expand expand) {
+  STILLBIT_TRY(const int num_devices, count_devices());
+  std::unique_ptr<DeviceTable> made(new DeviceTable());
+  made->device_ = options.device;
+  if (options.device < 0) {
+    STILLBIT_TRY(made->device_, current_device());
+  } else if (options.device >= num_devices) {
+    return invalid("GPU " + std::to_string(options.device) + " does not exist: there are " +
+                   std::to_string(num_devices));
+  }
+  STILLBIT_TRY(const DeviceScope scope, DeviceScope::enter(made->device_));
+  STILLBIT_TRY(made->limits_, limits_of(made->device_));
+  made->table_ = source.table;
+  made->codec_ = source.codec;
+  made->view_bytes_ = source.view_bytes;
+  made->tiles_per_row_ = source.tiles_per_row;
+  made->expand_ = expand;
+  STILLBIT_TRY(made->map_, DeviceMemory::holding(section(source.table.map, source.map_bytes)));
+  STILLBIT_TRY(made->index_, DeviceMemory::holding(section(source.table.index, source.index_bytes)));
+  STILLBIT_TRY(made->plan_, DeviceMemory::holding(section(source.plan, source.plan_bytes)));
+  STILLBIT_TRY(made->status_, DeviceMemory::allocate(sizeof(warp::Status)));
+  STILLBIT_CUDA(cudaMemset(made->status_.data(), 0, sizeof(warp::Status)));
+  made->table_.map = made->map_.data();
+  made->table_.index = made->index_.data();
+  STILLBIT_CHECK(made->place(source, options.placement));
+
+  std::uint64_t workspace_bytes = 0;
+  for (const Policy& policy : {kLinkPolicy, kMemoryPolicy}) {
+    const Launch launch =
+        choose_launch(warp::stage_bytes_for(made->table_), ~std::uint64_t{0} >> 1, made->limits_, policy);
+    workspace_bytes = std::max(workspace_bytes, launch.workspace_bytes);
+  }
+  if (workspace_bytes > 0) {
+    STILLBIT_TRY(made->workspace_, DeviceMemory::allocate(workspace_bytes));
+  }
+  made->memory_.device = made->device_;
+  made->memory_.pinned_bytes = made->pinned_rows_.size() + made->pinned_overflow_.size();
+  for (const DeviceMemory* memory : {&made->device_rows_, &made->device_overflow_, &made->map_, &made->index_,
+                                     &made->plan_, &made->status_, &made->workspace_})
+    made->memory_.device_bytes += memory->size();
+  return made;
+}
+
+Result<void> DeviceTable::place(const TableSource& source, Placement placement) {
+  memory_.placement = placement;
+  if (placement != Placement::kDevice) {
+    const Result<void> placed = placement == Placement::kInPlace ? place_in_place(source) : place_pinned(source);
+    if (placed.ok()) {
+      if (source.table.rows_bytes < kMinPipelineBytes) return {};
+      STILLBIT_TRY(pieces_, cut_into_pieces(source.table));
+      return {};
+    }
+    memory_.note = placed.fault().message;
+    if (placement == Placement::kInPlace) return place(source, Placement::kPinned);
+    memory_.placement = Placement::kDevice;
+  }
+  const Result<void> placed = place_on_device(source);
+  if (!placed.ok() && !memory_.note.empty())
+    return Fault{ErrorCode::kDevice, memory_.note + "; and in the GPU's memory: " + placed.fault().message};
+  return placed;
+}
+
+Result<void> DeviceTable::place_pinned(const TableSource& source) {
+  STILLBIT_TRY(pinned_rows_, PinnedMemory::allocate(source.table.rows_bytes));
+  STILLBIT_TRY(pinned_overflow_, PinnedMemory::allocate(source.table.overflow_bytes));
+  std::memcpy(pinned_rows_.data(), source.table.rows, source.table.rows_bytes);
+  std::memcpy(pinned_overflow_.data(), source.table.overflow, source.table.overflow_bytes);
+  table_.rows = pinned_rows_.data();
+  table_.overflow = pinned_overflow_.data();
+  return {};
+}
+
+Result<void> DeviceTable::place_in_place(const TableSource& source) {
+  const auto address =
+      reinterpret_cast<std::uintptr_t>(source.table.rows) | reinterpret_cast<std::uintptr_t>(source.table.overflow);
+  if (address % 16 != 0) return Fault{ErrorCode::kDevice, "the tensor's rows are not aligned to 16 bytes"};
+  // The sections of a mapped payload share pages, which can be pinned once only: they are pinned together.
+  const std::byte* const begin = std::min(source.table.rows, source.table.overflow);
+  const std::byte* const end =
+      std::max(source.table.rows + source.table.rows_bytes, source.table.overflow + source.table.overflow_bytes);
+  if (source.table.overflow_bytes == 0) {
+    STILLBIT_TRY(pinned_rows_, PinnedMemory::pin(section(source.table.rows, source.table.rows_bytes)));
+  } else if (static_cast<std::uint64_t>(end - begin) <= source.table.rows_bytes + source.table.overflow_bytes + 4096) {
+    STILLBIT_TRY(pinned_rows_, PinnedMemory::pin({begin, static_cast<std::size_t>(end - begin)}));
+  } else {
+    STILLBIT_TRY(pinned_rows_, PinnedMemory::pin(section(source.table.rows, source.table.rows_bytes)));
+    STILLBIT_TRY(pinned_overflow_, PinnedMemory::pin(section(source.table.overflow, source.table.overflow_bytes)));
+  }
+  return {};
+}
+
+Result<void> DeviceTable::place_on_device(const TableSource& source) {
+  STILLBIT_TRY(device_rows_, DeviceMemory::holding(section(source.table.rows, source.table.rows_bytes)));
+  STILLBIT_TRY(device_overflow_, DeviceMemory::holding(section(source.table.overflow, source.table.overflow_bytes)));
+  table_.rows = device_rows_.data();
+  table_.overflow = device_overflow_.data();
+  return {};
+}
+
+Result<void> DeviceTable::check_memory(const void* address, const char* what, std::uint64_t alignment) const {
+  STILLBIT_TRY(const MemoryKind kind, memory_kind(address, device_));
+  const std::string name = what;
+  if (kind == MemoryKind::kUnpinned) return invalid(name + " is in host memory that is not pinned");
+  if (kind == MemoryKind::kOtherDevice)
+    return invalid(name + " is on another GPU than the table, which is on GPU " + std::to_string(device_));
+  if (reinterpret_cast<std::uintptr_t>(address) % alignment != 0)
+    return invalid(name + " is not aligned to " + std::to_string(alignment) + " bytes");
+  return {};
+}
+
+Result<void> DeviceTable::expand(const warp::Table& table, const warp::Request& request, const Policy& policy,
+                                 cudaStream_t stream) {
+  Expansion job;
+  job.table = table;
+  job.request = request;
+  job.launch = choose_launch(warp::stage_bytes_for(table), request.num_items, limits_, policy);
+  job.request.batch_items = job.launch.batch_items;
+  job.plan = plan_.data();
+  job.workspace = workspace_.data();
+  job.status = reinterpret_cast<warp::Status*>(status_.data());
+  return cuda::check(expand_(view_bytes_, job, stream), "the launch of a kernel");
+}
+
+Result<void> DeviceTable::gather(const GatherJob& job) {
+  if (job.num_index == 0 || table_.row_bytes == 0) return {};
+  STILLBIT_TRY(const DeviceScope scope, DeviceScope::enter(device_));
+  STILLBIT_CHECK(check_memory(job.index, "index", job.is_wide_index ? 8 : 4));
+  STILLBIT_CHECK(check_memory(job.out, "out", 1));
+  if (job.positions != nullptr) STILLBIT_CHECK(check_memory(job.positions, "positions", 8));
+  Policy policy = memory_.placement == Placement::kDevice ? kMemoryPolicy : kLinkPolicy;
+  if (job.max_sms != 0) policy.max_sms = job.max_sms;
+  return expand(table_,
+                {.index = job.index,
+                 .positions = job.positions,
+                 .out = static_cast<std::byte*>(job.out),
+                 .num_items = job.num_index * tiles_per_row_,
+                 .tiles_per_row = tiles_per_row_,
+                 .is_wide_index = job.is_wide_index},
+                policy, static_cast<cudaStream_t>(job.stream));
+}
+
+Result<void> DeviceTable::decompress(std::byte* out, cudaStream_t stream) {
+  if (table_.num_tiles == 0 || table_.row_bytes == 0) return {};
+  STILLBIT_TRY(const DeviceScope scope, DeviceScope::enter(device_));
+  STILLBIT_CHECK(check_memory(out, "out", 1));
+  if (pieces_.empty()) {
+    const Policy& policy = memory_.placement == Placement::kDevice ? kMemoryPolicy : kLinkPolicy;
+    return expand(table_, {.out = out, .num_items = table_.num_tiles}, policy, stream);
+  }
+  if (pipeline_ == nullptr) {
+    STILLBIT_TRY(pipeline_, Pipeline::create(longest(pieces_)));
+  }
+  return pipeline_->run(table_.rows, pieces_, stream, [&](const Piece& piece, const std::byte* data) {
+    warp::Table part = table_;
+    part.rows = reinterpret_cast<const std::byte*>(reinterpret_cast<std::uintptr_t>(data) - piece.begin);
+    part.present_begin = piece.begin;
+    part.present_end = piece.end;
+    return expand(part, {.first_tile = piece.first_tile, .out = out, .num_items = piece.num_tiles}, kMemoryPolicy,
+                  stream);
+  });
+}
+
+Result<warp::Status> DeviceTable::check(cudaStream_t stream) {
+  STILLBIT_TRY(const DeviceScope scope, DeviceScope::enter(device_));
+  warp::Status status;
+  STILLBIT_CUDA(cudaMemcpyAsync(&status, status_.data(), sizeof status, cudaMemcpyDeviceToHost, stream));
+  STILLBIT_CUDA(cudaStreamSynchronize(stream));
+  if (status.fault != 0) {
+    STILLBIT_CUDA(cudaMemsetAsync(status_.data(), 0, sizeof status, stream));
+    STILLBIT_CUDA(cudaStreamSynchronize(stream));
+  }
+  return status;
+}
+
+}  // namespace stillbit::cuda
