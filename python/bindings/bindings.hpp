@@ -41,6 +41,7 @@ CompressOptions compress_options(const std::optional<std::string>& codec, const 
 
 void bind_errors();
 void bind_tensor(nanobind::module_& module);
+void bind_cuda(nanobind::module_& module);
 void bind_files(nanobind::module_& module);
 
 }  // namespace stillbit::python

@@ -13,6 +13,7 @@ from ._compress import compress
 from ._core import FileInfo, TensorInfo, version
 from .errors import (
     CorruptError,
+    DeviceError,
     Error,
     InvalidArgumentError,
     IoError,
@@ -29,6 +30,7 @@ __version__ = version
 __all__ = [
     "CompressedTensor",
     "CorruptError",
+    "DeviceError",
     "Error",
     "FileInfo",
     "InvalidArgumentError",

@@ -27,7 +27,7 @@ def compress(
     Parameters
     ----------
     x : numpy.ndarray or torch.Tensor
-        Any shape; on the CPU. What is not in C order is copied into it first.
+        Any shape. What is not in C order, or is on a GPU, is copied first.
     codec : str, optional
         ``"raw"``, ``"ibp"``, ``"window"``, ``"escape"``, ``"sparse"`` or ``"dictionary"``; without one, whichever
         serves the objective best. A tensor that a codec does not make smaller is stored raw.
@@ -55,7 +55,7 @@ def compress(
     InvalidArgumentError
         If an argument is not as described.
     UnsupportedError
-        If the dtype cannot be compressed, or the tensor is not on the CPU.
+        If the dtype cannot be compressed, or the tensor has no memory that can be read.
     """
     words(codec=codec or "auto", packing=packing, objective=objective)
     kind = _kinds.array_kind(x, "x")

@@ -78,6 +78,35 @@ def dtype_width(dtype: str) -> int:
     Bytes of an element of a dtype that is named as in safetensors files, in upper or lower case.
     """
 
+class CudaTable:
+    """A compressed tensor for a GPU."""
+
+    def __init__(self, tensor: Tensor, placement: str, device: int) -> None: ...
+
+    def gather(self, index: int, num_index: int, index_bytes: int, out: int, stream: int, positions: int, max_sms: int) -> None: ...
+
+    def decompress(self, out: int, stream: int) -> None: ...
+
+    def check(self, stream: int) -> None: ...
+
+    @property
+    def placement(self) -> str: ...
+
+    @property
+    def device(self) -> int: ...
+
+    @property
+    def pinned_bytes(self) -> int: ...
+
+    @property
+    def device_bytes(self) -> int: ...
+
+    @property
+    def note(self) -> str: ...
+
+def cuda_devices() -> tuple[int, str]:
+    """The number of GPUs, and why there is none."""
+
 class TensorInfo:
     """What is known of a tensor in a file without decompressing it."""
 

@@ -29,7 +29,7 @@ class Kind(Protocol):
         """Return the dtype of results."""
 
     def readable(self, array: Any, what: str) -> Any:
-        """Return the array, or a copy, in C order; raise UnsupportedError if it is not in the CPU's memory."""
+        """Return the array, or a copy, in C order in the CPU's memory; raise UnsupportedError where there is none."""
 
     def is_dtype(self, array: Any, name: str) -> bool:
         """Say whether the array's elements are, or stand for, those of a dtype."""
@@ -45,6 +45,9 @@ class Kind(Protocol):
 
     def index(self, index: Any) -> Any:
         """Return integers as an array of int32 or int64 in C order; raise InvalidArgumentError for anything else."""
+
+    def is_on_gpu(self, array: Any) -> bool:
+        """Say whether an array is in the memory of a GPU that Stillbit expands rows on."""
 
     def index_bytes(self, index: Any) -> int:
         """Return 4 or 8: the width of what `index` returned."""

@@ -113,6 +113,10 @@ def index(index: Any) -> Any:
     return np.require(index, dtype=np.int64, requirements=["C", "A"])
 
 
+def is_on_gpu(array: Any) -> bool:
+    return False
+
+
 def index_bytes(index: Any) -> int:
     return index.itemsize  # type: ignore[no-any-return]
 

@@ -60,11 +60,12 @@ def _check_place(array: Any, what: str) -> None:
     if array.layout is not _strided:
         raise UnsupportedError(f"{what} has the layout {array.layout}, not torch.strided")
     if not array.is_cpu:
-        hint = ": this build has no GPU backend" if array.is_cuda else ""
-        raise UnsupportedError(f"{what} is on the device {array.device}, not on the CPU{hint}")
+        raise UnsupportedError(f"{what} is on the device {array.device}, not on the CPU")
 
 
 def readable(array: Any, what: str) -> Any:
+    if array.is_cuda:
+        array = array.cpu()
     _check_place(array, what)
     return array.detach().resolve_conj().resolve_neg().contiguous()
 
@@ -83,6 +84,11 @@ def empty(shape: Shape, dtype: Any) -> Any:
 
 def check_out(out: Any, shape: Shape, dtype: Any, name: str) -> None:
     _check_place(out, "out")
+    check_out_of(out, shape, dtype)
+
+
+def check_out_of(out: Any, shape: Shape, dtype: Any) -> None:
+    """Check all of an `out` but where it is."""
     if out.dtype != dtype:
         raise InvalidArgumentError(f"out has dtype {out.dtype}, the rows have {dtype}")
     if out.shape != shape:
@@ -102,6 +108,10 @@ def index(index: Any) -> Any:
     if _NAME_OF.get(index.dtype) == "U64":
         raise InvalidArgumentError("the index has dtype torch.uint64: make it torch.int64")
     return index.to(_int64).contiguous()
+
+
+def is_on_gpu(array: Any) -> bool:
+    return array.is_cuda  # type: ignore[no-any-return]
 
 
 def index_bytes(index: Any) -> int:

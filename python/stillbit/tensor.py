@@ -42,6 +42,7 @@ class CompressedTensor:
 
     __slots__ = (
         "__weakref__",
+        "_cuda_tables",
         "_dtype_name",
         "_dtypes",
         "_handle",
@@ -62,6 +63,7 @@ class CompressedTensor:
         self._row_bytes = handle.row_bytes
         self._dtype_name = handle.dtype
         self._dtypes: dict[str, Any] = {}  # of each kind, once it is known
+        self._cuda_tables: dict[Any, Any] = {}  # of each GPU, once rows were gathered there
         self._number = next(_next_number)
         tables[self._number] = self
 
@@ -158,6 +160,8 @@ class CompressedTensor:
         ----------
         index : int, list of int, numpy.ndarray or torch.Tensor
             Row numbers below ``num_rows``, of any shape, in any order, repeated or not. int32 and int64 are not copied.
+            On a GPU the rows are expanded there, as by the table that `cuda` makes, which the first such call does; one
+            that is out of range is then found later, by that table's `check`.
         out : numpy.ndarray or torch.Tensor, optional
             Where to write: C-contiguous, of the tensor's dtype and the result's shape.
         num_threads : int
@@ -180,6 +184,8 @@ class CompressedTensor:
         index_kind = _kinds.kind_of(index)
         if index_kind is None:
             index, index_kind = _index.as_array(index), _kinds.NUMPY
+        elif index_kind.is_on_gpu(index):
+            return self._cuda_table(index.device).gather(index, out)
         index = index_kind.index(index)
         picked = tuple(index.shape)
         out, out_kind, num_bytes = self._output(picked, out, like)
@@ -236,6 +242,23 @@ class CompressedTensor:
         """Expand the whole tensor into a torch tensor."""
         return self.decompress(like="torch")
 
+    def cuda(self, device: Any = "cuda", placement: str = "pinned") -> Any:
+        """Return a `stillbit.cuda.Table` of the tensor as it is now, whose rows a GPU expands.
+
+        Parameters
+        ----------
+        device, placement
+            As of `stillbit.cuda.Table`: rows lie in pinned host memory, unless `placement` says otherwise.
+        """
+        from .cuda import Table
+
+        return Table(self, device, placement)
+
+    def _cuda_table(self, device: Any) -> Any:
+        if device not in self._cuda_tables:
+            self._cuda_tables[device] = self.cuda(device)
+        return self._cuda_tables[device]
+
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         """Expand the whole tensor for numpy."""
         if copy is False:
@@ -265,6 +288,7 @@ class CompressedTensor:
         index = index_kind.index(index)
         wide = index.astype(np.int64, copy=False) if index_kind is _kinds.NUMPY else index.long()
         kind, rows = self._input(rows, tuple(index.shape) + self.row_shape)
+        self._cuda_tables.clear()
         self._handle.update(
             index_kind.address(wide),
             math.prod(index.shape),
@@ -287,6 +311,7 @@ class CompressedTensor:
         """
         kind, rows = self._input(rows, (None, *self._shape[1:]))
         num_bytes = rows.itemsize * math.prod(rows.shape)
+        self._cuda_tables.clear()
         self._handle.append(kind.address(rows), num_bytes)
         self._shape = tuple(self._handle.shape)
 

@@ -130,22 +130,6 @@ def test_what_is_not_supported() -> None:
             sb.compress(tensor)
 
 
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
-def test_cuda_tensors_are_refused() -> None:
-    with pytest.raises(sb.UnsupportedError, match="this build has no GPU backend"):
-        sb.compress(torch.zeros(3, 3, device="cuda"))
-
-
-def test_cuda_tensors_are_refused_by_name() -> None:
-    class Elsewhere:
-        layout, is_cpu, is_cuda, device = torch.strided, False, True, "cuda:0"
-
-    from stillbit import _torch
-
-    with pytest.raises(sb.UnsupportedError, match="x is on the device cuda:0, .* this build has no GPU backend"):
-        _torch.readable(Elsewhere(), "x")
-
-
 def test_writing_is_seen_by_autograd() -> None:
     out = torch.zeros(2, 16)
     loss = (out * torch.ones(2, 16, requires_grad=True)).sum()

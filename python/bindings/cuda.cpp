@@ -1,0 +1,93 @@
+#include "bindings.hpp"
+
+#include <stillbit/cuda.hpp>
+
+#include <nanobind/stl/optional.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
+
+#include <array>
+#include <memory>
+#include <mutex>
+#include <string_view>
+#include <tuple>
+
+namespace stillbit::python {
+namespace {
+
+namespace nb = nanobind;
+
+using Address = std::uintptr_t;
+
+constexpr std::array<std::string_view, 3> kPlacements{"pinned", "in_place", "device"};
+
+/// Keeps the tensor alive, whose memory the table may read. Its functions put work on a stream in a few microseconds:
+/// they hold the GIL, so that no two threads are in them at once.
+struct CudaTable {
+  CudaTable(std::shared_ptr<Handle> source, const std::string& placement, int device) : tensor(std::move(source)) {
+    cuda::TableOptions options;
+    options.device = device;
+    for (std::size_t i = 0; i < kPlacements.size(); ++i) {
+      if (placement == kPlacements[i]) options.placement = static_cast<cuda::Placement>(i);
+    }
+    const nb::gil_scoped_release released;
+    const std::shared_lock lock(tensor->mutex);
+    table = std::make_unique<cuda::Table>(tensor->tensor, options);
+  }
+
+  void gather(Address index, std::size_t num_index, unsigned index_bytes, Address out, Address stream,
+              Address positions, unsigned max_sms) const {
+    const cuda::GatherOptions options{reinterpret_cast<const std::int64_t*>(positions), max_sms};
+    auto* const rows = reinterpret_cast<void*>(out);
+    auto* const queue = reinterpret_cast<cuda::Stream>(stream);
+    if (index_bytes == 4) {
+      table->gather(reinterpret_cast<const std::int32_t*>(index), num_index, rows, queue, options);
+    } else {
+      table->gather(reinterpret_cast<const std::int64_t*>(index), num_index, rows, queue, options);
+    }
+  }
+
+  std::shared_ptr<Handle> tensor;
+  std::unique_ptr<cuda::Table> table;
+};
+
+std::tuple<int, std::string> cuda_devices() {
+  std::string why_not;
+  const int count = cuda::num_devices(&why_not);
+  return {count, why_not};
+}
+
+}  // namespace
+
+void bind_cuda(nb::module_& module) {
+  nb::class_<CudaTable>(module, "CudaTable", "A compressed tensor for a GPU.")
+      .def(nb::init<std::shared_ptr<Handle>, const std::string&, int>(), nb::arg("tensor"), nb::arg("placement"),
+           nb::arg("device"))
+      .def("gather", &CudaTable::gather, nb::arg("index"), nb::arg("num_index"), nb::arg("index_bytes"), nb::arg("out"),
+           nb::arg("stream"), nb::arg("positions"), nb::arg("max_sms"))
+      .def(
+          "decompress",
+          [](const CudaTable& self, Address out, Address stream) {
+            self.table->decompress(reinterpret_cast<void*>(out), reinterpret_cast<cuda::Stream>(stream));
+          },
+          nb::arg("out"), nb::arg("stream"))
+      .def(
+          "check",
+          [](const CudaTable& self, Address stream) {
+            const nb::gil_scoped_release released;
+            self.table->check(reinterpret_cast<cuda::Stream>(stream));
+          },
+          nb::arg("stream"))
+      .def_prop_ro("placement",
+                   [](const CudaTable& self) {
+                     return std::string(kPlacements[static_cast<std::size_t>(self.table->memory().placement)]);
+                   })
+      .def_prop_ro("device", [](const CudaTable& self) { return self.table->memory().device; })
+      .def_prop_ro("pinned_bytes", [](const CudaTable& self) { return self.table->memory().pinned_bytes; })
+      .def_prop_ro("device_bytes", [](const CudaTable& self) { return self.table->memory().device_bytes; })
+      .def_prop_ro("note", [](const CudaTable& self) { return self.table->memory().note; });
+  module.def("cuda_devices", cuda_devices, "The number of GPUs, and why there is none.");
+}
+
+}  // namespace stillbit::python
