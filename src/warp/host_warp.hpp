@@ -12,8 +12,9 @@
 
 namespace stillbit::warp {
 
-/// A warp that one thread of a CPU plays, lane after lane: for tests. Asynchronous copies are carried out as late as a
-/// GPU may, so that a step which does not wait for its data reads what was there before.
+/// A warp that one thread of a CPU plays, lane after lane: for tests. It takes liberties as a GPU does, so that code
+/// which relies on more than it may give another result: lanes run now from the first to the last, now the other way
+/// round, and asynchronous copies arrive no sooner than they are waited for.
 class HostWarp {
  public:
   template <class T>
@@ -24,8 +25,9 @@ class HostWarp {
   };
 
   template <class Body>
-  void each(const Body& body) const {
-    for (unsigned lane = 0; lane < kLanes; ++lane) body(lane);
+  void each(const Body& body) {
+    is_reversed_ = !is_reversed_;
+    for (unsigned i = 0; i < kLanes; ++i) body(is_reversed_ ? kLanes - 1 - i : i);
   }
 
   [[nodiscard]] std::uint32_t ballot(const PerLane<bool>& flags) const {
@@ -80,6 +82,7 @@ class HostWarp {
     std::byte* dst;
     const std::byte* src;
   };
+  bool is_reversed_ = false;
   std::vector<Copy> open_;
   std::deque<std::vector<Copy>> groups_;
 };

@@ -49,10 +49,10 @@ HostTable::HostTable(const CompressedTensor& tensor)
   table_.overflow = overflow_.data();
 }
 
-warp::Status HostTable::run(warp::Request request, const WarpSetup& setup) const {
+warp::Status HostTable::run(const warp::Table& table, warp::Request request, const WarpSetup& setup) const {
   request.batch_items = setup.batch_items;
   warp::Status status;
-  const std::uint32_t stage_bytes = warp::stage_bytes_for(table_);
+  const std::uint32_t stage_bytes = warp::stage_bytes_for(table);
   with_warp_codec(codec_, view_bytes_, [&](auto codec) {
     using WarpCodec = decltype(codec);
     const auto& plan = *reinterpret_cast<const typename WarpCodec::Plan*>(plan_.data());
@@ -62,21 +62,31 @@ warp::Status HostTable::run(warp::Request request, const WarpSetup& setup) const
       std::vector<warp::Item> items(setup.num_stages);
       const warp::Stages stages{data.data(), items.data(), scratch.data(), stage_bytes, setup.num_stages};
       warp::HostWarp warp;
-      warp::expand<WarpCodec>(warp, table_, plan, request, stages, number, setup.num_warps, &status);
+      warp::expand<WarpCodec>(warp, table, plan, request, stages, number, setup.num_warps, &status);
     }
   });
   return status;
 }
 
 warp::Status HostTable::expand(std::byte* out, const WarpSetup& setup) const {
-  return run({.out = out, .num_items = table_.num_tiles}, setup);
+  return run(table_, {.out = out, .num_items = table_.num_tiles}, setup);
+}
+
+warp::Status HostTable::expand_piece(const cuda::Piece& piece, std::span<const std::byte> moved, std::byte* out) const {
+  const SectionMemory memory(moved);
+  warp::Table part = table_;
+  part.rows = reinterpret_cast<const std::byte*>(reinterpret_cast<std::uintptr_t>(memory.data()) - piece.begin);
+  part.present_begin = piece.begin;
+  part.present_end = piece.end;
+  return run(part, {.first_tile = piece.first_tile, .out = out, .num_items = piece.num_tiles}, {});
 }
 
 template <class Index>
 warp::Status HostTable::gather(std::span<const Index> index, std::byte* out, const WarpSetup& setup,
                                const std::int64_t* positions) const {
   const std::uint32_t per_row = tiles_per_row(table_);
-  return run({.index = index.data(),
+  return run(table_,
+             {.index = index.data(),
               .positions = positions,
               .out = out,
               .num_items = index.size() * per_row,

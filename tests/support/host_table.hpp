@@ -1,5 +1,6 @@
 #pragma once
 
+#include "cuda/pieces.hpp"
 #include "warp/expand.hpp"
 
 #include <stillbit/tensor.hpp>
@@ -41,6 +42,9 @@ class HostTable {
   /// The whole tensor into `out`.
   warp::Status expand(std::byte* out, const WarpSetup& setup = {}) const;
 
+  /// The tiles of a piece of the rows section that was moved elsewhere, into the whole tensor's `out`.
+  warp::Status expand_piece(const cuda::Piece& piece, std::span<const std::byte> moved, std::byte* out) const;
+
   /// Rows into `out`: row index[i] becomes row positions[i], or row i where there are no positions.
   template <class Index>
   warp::Status gather(std::span<const Index> index, std::byte* out, const WarpSetup& setup = {},
@@ -51,7 +55,7 @@ class HostTable {
   [[nodiscard]] const warp::Table& table() const { return table_; }
 
  private:
-  warp::Status run(warp::Request request, const WarpSetup& setup) const;
+  warp::Status run(const warp::Table& table, warp::Request request, const WarpSetup& setup) const;
 
   Codec codec_;
   unsigned view_bytes_ = 1;
