@@ -1,5 +1,7 @@
 # CUDA, where it is wanted and there: sets STILLBIT_HAS_CUDA.
+# The headers alone serve tests that need no GPU: STILLBIT_CUDA_INCLUDE_DIR.
 set(STILLBIT_HAS_CUDA FALSE)
+find_path(STILLBIT_CUDA_INCLUDE_DIR cuda_runtime_api.h HINTS $ENV{CUDA_HOME}/include PATHS /usr/local/cuda/include)
 if(NOT STILLBIT_BUILD_CUDA OR STILLBIT_SANITIZE)
   return()  # the sanitizers look at the same code on the CPU
 endif()

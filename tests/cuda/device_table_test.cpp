@@ -1,0 +1,269 @@
+// What the host does for tables on a GPU: where they are placed, in what order work is put on streams, and what is said
+// when something is refused. The CUDA runtime is a fake, and kernels are played by the CPU.
+
+#include "cuda/device_table.hpp"
+
+#include "api/warp_codecs.hpp"
+#include "api/warp_table.hpp"
+#include "cuda/device.hpp"
+#include "tests/cuda/fake_runtime.hpp"
+#include "tests/support/make_tensor.hpp"
+#include "warp/host_warp.hpp"
+
+#include <gtest/gtest.h>
+
+#include <algorithm>
+#include <numeric>
+
+namespace stillbit {
+namespace {
+
+using namespace testing;
+using cuda::DeviceTable;
+using cuda::Placement;
+
+/// Plays the warps of a launch.
+template <class WarpCodec>
+void play(const cuda::Expansion& job) {
+  const std::uint64_t num_warps = std::uint64_t{job.launch.num_blocks} * job.launch.num_warps;
+  const auto& plan = *static_cast<const typename WarpCodec::Plan*>(job.plan);
+  std::vector<uint4> memory(std::size_t{job.launch.num_stages} * job.launch.stage_bytes / 16 + 1);
+  std::vector<uint4> scratch(warp::kScratchBytes / 16);
+  std::vector<warp::Item> items(job.launch.num_stages);
+  const warp::Stages stages{reinterpret_cast<std::byte*>(memory.data()), items.data(),
+                            reinterpret_cast<std::byte*>(scratch.data()), job.launch.stage_bytes,
+                            job.launch.num_stages};
+  for (std::uint64_t number = 0; number < num_warps; ++number) {
+    warp::HostWarp warp;
+    warp::expand<WarpCodec>(warp, job.table, plan, job.request, stages, number, num_warps, job.status);
+  }
+}
+
+Codec played_codec = Codec::kRaw;
+
+cudaError_t launch_on_cpu(unsigned view_bytes, const cuda::Expansion& job, cudaStream_t stream) {
+  if (job.launch.shared_bytes > static_cast<std::uint32_t>(FakeRuntime::get().shared_bytes_per_block))
+    return cudaErrorInvalidValue;
+  FakeRuntime::enqueue(stream, [view_bytes, job, codec = played_codec] {
+    with_warp_codec(codec, view_bytes, [&](auto found) { play<decltype(found)>(job); });
+  });
+  return cudaSuccess;
+}
+
+class Tables : public ::testing::Test {
+ protected:
+  void SetUp() override {
+    FakeRuntime::reset();
+    ASSERT_EQ(cudaStreamCreateWithFlags(&stream_, 0), cudaSuccess);
+  }
+  void TearDown() override {
+    ASSERT_EQ(cudaStreamDestroy(stream_), cudaSuccess);
+    EXPECT_EQ(FakeRuntime::get().num_allocations, 0U);
+    EXPECT_EQ(FakeRuntime::get().registered_bytes, 0U);
+    EXPECT_EQ(FakeRuntime::get().num_streams, 0U);
+    EXPECT_EQ(FakeRuntime::get().num_events, 0U);
+  }
+
+  static CompressedTensor compressed(Codec codec, Packing packing, std::vector<std::uint64_t> shape,
+                                     Values values = Values::kOutliers) {
+    CompressOptions options;
+    options.codec = codec;
+    options.packing = packing;
+    return compress(make_tensor(DType::kBF16, std::move(shape), values, 3).view(), options);
+  }
+
+  static Result<std::unique_ptr<DeviceTable>> table_of(const CompressedTensor& tensor, Placement placement) {
+    const format::Payload sections = tensor.impl().sections();
+    const warp::PlanBytes plan = tensor.impl().codec->warp_plan();
+    cuda::TableSource source;
+    source.table = warp_table(tensor.impl().header).value();
+    source.table.map = sections.map.data();
+    source.table.index = sections.index.data();
+    source.table.rows = sections.rows.data();
+    source.table.overflow = sections.overflow.data();
+    source.map_bytes = sections.map.size();
+    source.index_bytes = sections.index.size();
+    source.codec = tensor.codec();
+    source.view_bytes = plan.view_bytes;
+    source.tiles_per_row = tiles_per_row(source.table);
+    source.plan = plan.bytes.data();
+    source.plan_bytes = plan.bytes.size();
+    played_codec = tensor.codec();
+    return DeviceTable::create(source, {.placement = placement, .device = -1}, launch_on_cpu);
+  }
+
+  static std::vector<std::byte> expected(const CompressedTensor& tensor) {
+    std::vector<std::byte> out(tensor.raw_bytes());
+    tensor.decompress(out);
+    return out;
+  }
+
+  /// Memory of the fake GPU.
+  static cuda::DeviceMemory on_device(std::uint64_t size) { return cuda::DeviceMemory::allocate(size).value(); }
+
+  void expect_expands(DeviceTable& table, const CompressedTensor& tensor) {
+    const cuda::DeviceMemory out = on_device(tensor.raw_bytes());
+    ASSERT_TRUE(table.decompress(out.data(), stream_).ok());
+    ASSERT_EQ(table.check(stream_).value().fault, 0U);
+    const std::vector<std::byte> all = expected(tensor);
+    EXPECT_TRUE(std::equal(all.begin(), all.end(), out.data()));
+  }
+
+  cudaStream_t stream_ = nullptr;
+};
+
+TEST_F(Tables, EveryPlacementExpandsAndGathers) {
+  for (const Placement placement : {Placement::kPinned, Placement::kInPlace, Placement::kDevice}) {
+    for (const Codec codec : {Codec::kRaw, Codec::kWindow, Codec::kEscape}) {
+      for (const Packing packing : {Packing::kPacked, Packing::kSlotted}) {
+        const CompressedTensor tensor = compressed(codec, packing, {700, 100});
+        const auto table = table_of(tensor, placement);
+        ASSERT_TRUE(table.ok()) << table.fault().message;
+        EXPECT_EQ(table.value()->memory().placement, placement) << table.value()->memory().note;
+        EXPECT_EQ(table.value()->memory().note, "");
+        expect_expands(*table.value(), tensor);
+
+        std::vector<std::int64_t> index(100);
+        for (std::size_t i = 0; i < index.size(); ++i) index[i] = static_cast<std::int64_t>(i * 37 % 700);
+        const cuda::DeviceMemory d_index = cuda::DeviceMemory::holding(std::as_bytes(std::span(index))).value();
+        const cuda::DeviceMemory out = on_device(index.size() * 200);
+        ASSERT_TRUE(
+            table.value()
+                ->gather({.index = d_index.data(), .num_index = index.size(), .out = out.data(), .stream = stream_})
+                .ok());
+        ASSERT_EQ(table.value()->check(stream_).value().fault, 0U);
+        std::vector<std::byte> rows(index.size() * 200);
+        tensor.gather(std::span<const std::int64_t>(index), rows);
+        EXPECT_TRUE(std::equal(rows.begin(), rows.end(), out.data()));
+      }
+    }
+  }
+}
+
+TEST_F(Tables, APipelineKeepsTheOrderWhateverItsPace) {
+  const CompressedTensor tensor = compressed(Codec::kWindow, Packing::kPacked, {150000, 256}, Values::kNormal);
+  ASSERT_EQ(tensor.codec(), Codec::kWindow);
+  for (const auto pace : {FakeRuntime::Pace::kLate, FakeRuntime::Pace::kSoon}) {
+    FakeRuntime::get().pace = pace;
+    FakeRuntime::get().slow_stream = stream_;
+    const auto table = table_of(tensor, Placement::kPinned);
+    ASSERT_TRUE(table.ok());
+    expect_expands(*table.value(), tensor);
+    EXPECT_EQ(FakeRuntime::get().num_streams, 2U) << "the tensor is large enough for a stream of copies";
+    expect_expands(*table.value(), tensor);
+  }
+}
+
+TEST_F(Tables, AGatherNeitherAllocatesNorWaits) {
+  const CompressedTensor tensor = compressed(Codec::kEscape, Packing::kSlotted, {700, 100});
+  const auto table = table_of(tensor, Placement::kPinned);
+  ASSERT_TRUE(table.ok());
+  const std::vector<std::int64_t> index{1, 2, 3};
+  const cuda::DeviceMemory d_index = cuda::DeviceMemory::holding(std::as_bytes(std::span(index))).value();
+  const cuda::DeviceMemory out = on_device(600);
+  const std::uint64_t before = FakeRuntime::get().num_calls_that_wait;
+  ASSERT_TRUE(
+      table.value()->gather({.index = d_index.data(), .num_index = 3, .out = out.data(), .stream = stream_}).ok());
+  EXPECT_EQ(FakeRuntime::get().num_calls_that_wait, before);
+}
+
+TEST_F(Tables, PinnedMemoryThatIsRefusedIsPinnedPieceByPiece) {
+  FakeRuntime::get().max_host_alloc_bytes = 1000;
+  const CompressedTensor tensor = compressed(Codec::kWindow, Packing::kSlotted, {700, 100});
+  const auto table = table_of(tensor, Placement::kPinned);
+  ASSERT_TRUE(table.ok());
+  EXPECT_EQ(table.value()->memory().placement, Placement::kPinned);
+  EXPECT_GT(FakeRuntime::get().registered_bytes, 0U);
+  expect_expands(*table.value(), tensor);
+}
+
+TEST_F(Tables, WhereNothingCanBePinnedTheGpuHoldsTheTableAndSaysSo) {
+  FakeRuntime::get().max_host_alloc_bytes = 0;
+  FakeRuntime::get().max_registered_bytes = 0;
+  const CompressedTensor tensor = compressed(Codec::kWindow, Packing::kSlotted, {700, 100});
+  for (const Placement placement : {Placement::kPinned, Placement::kInPlace}) {
+    const auto table = table_of(tensor, placement);
+    ASSERT_TRUE(table.ok());
+    EXPECT_EQ(table.value()->memory().placement, Placement::kDevice);
+    EXPECT_NE(table.value()->memory().note.find("ulimit -l"), std::string::npos) << table.value()->memory().note;
+    expect_expands(*table.value(), tensor);
+  }
+  FakeRuntime::get().max_device_bytes = 20000;
+  const auto none = table_of(tensor, Placement::kPinned);
+  ASSERT_FALSE(none.ok());
+  EXPECT_NE(none.fault().message.find("in the GPU's memory: cudaMalloc of"), std::string::npos) << none.fault().message;
+}
+
+TEST_F(Tables, ReadOnlyMemoryIsPinnedWhereTheDriverCan) {
+  FakeRuntime::get().can_pin_read_only = false;
+  const CompressedTensor tensor = compressed(Codec::kWindow, Packing::kPacked, {700, 100});
+  const auto table = table_of(tensor, Placement::kInPlace);
+  ASSERT_TRUE(table.ok());
+  EXPECT_EQ(table.value()->memory().placement, Placement::kInPlace);
+}
+
+TEST_F(Tables, RowsTooLongForSharedMemoryTakeTheGpus) {
+  const CompressedTensor tensor = compressed(Codec::kWindow, Packing::kSlotted, {30, 30000});
+  const auto table = table_of(tensor, Placement::kPinned);
+  ASSERT_TRUE(table.ok());
+  EXPECT_GT(table.value()->memory().device_bytes, std::uint64_t{1} << 20);
+  expect_expands(*table.value(), tensor);
+}
+
+TEST_F(Tables, MemoryThatTheGpuDoesNotReachIsNamed) {
+  const CompressedTensor tensor = compressed(Codec::kWindow, Packing::kSlotted, {700, 100});
+  const auto table = table_of(tensor, Placement::kPinned);
+  std::vector<std::int64_t> index(10);
+  const cuda::DeviceMemory out = on_device(2000);
+  const auto gathered =
+      table.value()->gather({.index = index.data(), .num_index = index.size(), .out = out.data(), .stream = stream_});
+  ASSERT_FALSE(gathered.ok());
+  EXPECT_EQ(gathered.fault().code, ErrorCode::kInvalidArgument);
+  EXPECT_EQ(gathered.fault().message, "index is in host memory that is not pinned");
+  const auto misaligned =
+      table.value()->gather({.index = out.data() + 1, .num_index = index.size(), .out = out.data(), .stream = stream_});
+  ASSERT_FALSE(misaligned.ok());
+  EXPECT_EQ(misaligned.fault().message, "index is not aligned to 8 bytes");
+}
+
+TEST_F(Tables, WithoutADriverOrAGpuThereIsOneClearFault) {
+  FakeRuntime::get().driver_version = 0;
+  EXPECT_EQ(cuda::count_devices().fault().message, "no GPU: no NVIDIA driver is installed");
+  FakeRuntime::reset();
+  FakeRuntime::get().num_devices = 0;
+  EXPECT_EQ(cuda::count_devices().fault().code, ErrorCode::kDevice);
+  EXPECT_NE(cuda::count_devices().fault().message.find("cudaGetDeviceCount failed"), std::string::npos);
+  FakeRuntime::reset();
+  const CompressedTensor tensor = compressed(Codec::kWindow, Packing::kSlotted, {70, 100});
+  FakeRuntime::get().driver_version = 0;
+  EXPECT_FALSE(table_of(tensor, Placement::kPinned).ok());
+  FakeRuntime::reset();
+  FakeRuntime::get().num_streams = 1;  // the fixture's
+}
+
+TEST_F(Tables, AFailureOnTheWayLeavesNothingBehind) {
+  const CompressedTensor tensor = compressed(Codec::kWindow, Packing::kPacked, {150000, 256}, Values::kNormal);
+  const auto table = table_of(tensor, Placement::kPinned);
+  const cuda::DeviceMemory out = on_device(tensor.raw_bytes());
+  for (const char* function : {"cudaStreamCreateWithFlags", "cudaEventCreateWithFlags", "cudaMemcpyAsync"}) {
+    FakeRuntime::get().failing = {function};
+    const auto expanded = table.value()->decompress(out.data(), stream_);
+    ASSERT_FALSE(expanded.ok()) << function;
+    EXPECT_NE(expanded.fault().message.find(function), std::string::npos) << expanded.fault().message;
+  }
+  FakeRuntime::get().failing.clear();
+  expect_expands(*table.value(), tensor);
+}
+
+TEST_F(Tables, TheCurrentDeviceComesBack) {
+  FakeRuntime::get().num_devices = 4;
+  {
+    const auto scope = cuda::DeviceScope::enter(2);
+    ASSERT_TRUE(scope.ok());
+    EXPECT_EQ(FakeRuntime::get().current_device, 2);
+  }
+  EXPECT_EQ(FakeRuntime::get().current_device, 0);
+}
+
+}  // namespace
+}  // namespace stillbit
