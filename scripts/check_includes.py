@@ -19,6 +19,7 @@ ALLOWED = {
     "format": {"core"},
     "statistics": {"core", "cpu", "cuda", "warp"},
     "codecs": {"core", "cpu", "cuda", "fields", "format", "statistics", "warp"},
+    "published": {"core", "cpu", "statistics", "codecs"},
     "packings": {"core", "format", "codecs"},
     "planner": {"core", "cpu", "format", "statistics", "codecs", "packings"},
     "api": {"core", "io", "cpu", "cuda", "format", "statistics", "warp", "codecs", "packings", "planner"},

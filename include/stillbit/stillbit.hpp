@@ -6,4 +6,5 @@
 #include <stillbit/error.hpp>
 #include <stillbit/file.hpp>
 #include <stillbit/options.hpp>
+#include <stillbit/published.hpp>
 #include <stillbit/tensor.hpp>

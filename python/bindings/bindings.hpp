@@ -43,5 +43,6 @@ void bind_errors();
 void bind_tensor(nanobind::module_& module);
 void bind_cuda(nanobind::module_& module);
 void bind_files(nanobind::module_& module);
+void bind_ibp(nanobind::module_& module);
 
 }  // namespace stillbit::python

@@ -39,4 +39,5 @@ NB_MODULE(_core, module) {
   stillbit::python::bind_tensor(module);
   stillbit::python::bind_cuda(module);
   stillbit::python::bind_files(module);
+  stillbit::python::bind_ibp(module);
 }

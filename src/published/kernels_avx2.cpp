@@ -1,0 +1,27 @@
+#include "published/kernels.hpp"
+
+#include "core/bytes.hpp"
+
+#include <immintrin.h>
+
+// Compiled for AVX2 and BMI2; reached only on machines that have them.
+
+namespace stillbit::published::avx2 {
+namespace {
+
+inline std::uint64_t extract_bits(std::uint64_t word, std::uint64_t mask) {
+  return _pext_u64(word, mask);
+}
+inline std::uint64_t deposit_bits(std::uint64_t bits, std::uint64_t mask) {
+  return _pdep_u64(bits, mask);
+}
+
+#include "published/kernels.inl"
+
+}  // namespace
+
+extern const Kernels kKernels[4];
+const Kernels kKernels[4] = {kKernelsFor<std::uint8_t>, kKernelsFor<std::uint16_t>, kKernelsFor<std::uint32_t>,
+                             kKernelsFor<std::uint64_t>};
+
+}  // namespace stillbit::published::avx2
