@@ -5,11 +5,10 @@
 #include <limits>
 #include <random>
 #include <string>
-#include <unordered_set>
 
 // Lloyd's iteration, with the bytes that a row takes as its distance: rows are assigned to the masks that store them in
-// the fewest bytes, and each cluster's masks are made anew of its rows. It begins with rows drawn at random, and the
-// nearest of them in bits that differ.
+// the fewest bytes, and each cluster's masks are made anew of its rows. It begins with rows drawn at random, and as
+// distances the bits in which rows differ.
 
 namespace stillbit::published {
 namespace {
@@ -23,21 +22,44 @@ struct Clustering {
   std::vector<std::int32_t> clusters;
 };
 
-/// `count` different rows, drawn at random (Floyd's algorithm).
-std::vector<std::uint64_t> drawn_rows(std::uint64_t count, std::uint64_t num_rows, std::uint64_t seed) {
+/// Gives every row the nearest of up to `num_clusters` rows that are drawn at random, each the likelier the farther it
+/// is from those before it, by the square (k-means++; Arthur, Vassilvitskii, 2007). Returns how many were drawn: fewer
+/// where there are not so many different rows. Preconditions: there are rows, and they have bytes.
+std::uint64_t assign_to_drawn_rows(const RowSet& rows, std::uint64_t num_clusters, std::uint64_t seed,
+                                   std::vector<std::int32_t>& clusters, unsigned num_threads) {
+  const Kernels& kernel = kernels(rows.layout.word_bytes);
   std::mt19937_64 random(seed);
-  std::unordered_set<std::uint64_t> drawn;
-  std::vector<std::uint64_t> rows;
-  for (std::uint64_t last = num_rows - count; last < num_rows; ++last) {
-    // The standard's distributions differ from library to library; the remainder's bias is far below 1 in 2^20.
-    std::uint64_t row = random() % (last + 1);
-    if (!drawn.insert(row).second) {
-      row = last;
-      drawn.insert(row);
+  std::vector<std::uint64_t> distances(rows.count, std::numeric_limits<std::uint64_t>::max());
+  // The standard's distributions differ from library to library; the bias of a remainder is next to nothing.
+  std::uint64_t drawn = random() % rows.count;
+  for (std::uint64_t cluster = 0;;) {
+    unwrap(for_each_task(rows.count, rows.layout.row_bytes, num_threads,
+                         [&](std::uint64_t first, std::uint64_t count, unsigned) -> Result<void> {
+                           for (std::uint64_t row = first; row < first + count; ++row) {
+                             const std::uint64_t distance =
+                                 kernel.distance(rows.row(row), rows.row(drawn), rows.layout.row_bytes);
+                             if (distance >= distances[row]) continue;
+                             distances[row] = distance;
+                             clusters[row] = static_cast<std::int32_t>(cluster);
+                           }
+                           return {};
+                         }));
+    if (++cluster == num_clusters) return cluster;
+    const auto weight = [&](std::uint64_t row) {
+      const auto distance = static_cast<double>(distances[row]);
+      return distance * distance;
+    };
+    double total = 0;
+    for (std::uint64_t row = 0; row < rows.count; ++row) total += weight(row);
+    if (total == 0) return cluster;
+    double left = static_cast<double>(random() >> 11) * 0x1p-53 * total;
+    // Rounding may leave a rest behind the last row: then it is the last one that can be drawn.
+    for (std::uint64_t row = 0; row < rows.count && left >= 0; ++row) {
+      if (distances[row] == 0) continue;
+      drawn = row;
+      left -= weight(row);
     }
-    rows.push_back(row);
   }
-  return rows;
 }
 
 /// Gives every row the cluster of lowest cost; of several the one that it has, or else the first. Returns the sum of
@@ -117,19 +139,16 @@ Result<std::vector<std::uint64_t>> clustered(const Table& table, std::uint64_t n
   const std::uint64_t row_bytes = layout.row_bytes;
   const unsigned threads = cpu::resolve_threads(num_threads);
   const Kernels& kernel = kernels(layout.word_bytes);
-  const std::uint64_t used = std::min(num_clusters, table.num_rows);
   Clustering state{std::vector<std::byte>(*masks_bytes), std::vector<std::byte>(*masks_bytes),
                    std::vector<std::int32_t>(table.num_rows)};
   std::vector<std::uint64_t> totals;
-  if (used > 0 && row_bytes > 0) {
-    const std::vector<std::uint64_t> seeds = drawn_rows(used, table.num_rows, seed);
-    assign(rows, used, state.clusters, threads, [&](std::uint64_t row, std::uint64_t cluster) {
-      return kernel.distance(rows.row(row), rows.row(seeds[cluster]), row_bytes);
-    });
+  std::uint64_t used = 0;
+  if (table.num_rows > 0 && row_bytes > 0) {
+    used = assign_to_drawn_rows(rows, num_clusters, seed, state.clusters, threads);
   }
   Clustering best = state;
   std::uint64_t lowest = std::numeric_limits<std::uint64_t>::max();
-  for (unsigned round = 0; used > 0 && row_bytes > 0 && round < kMaxRounds; ++round) {
+  for (unsigned round = 0; used > 0 && round < kMaxRounds; ++round) {
     make_masks(rows, used, threshold, state, threads);
     const auto [total, changed] =
         assign(rows, used, state.clusters, threads, [&](std::uint64_t row, std::uint64_t cluster) {

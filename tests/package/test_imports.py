@@ -40,6 +40,18 @@ print(caught[0].message)
     assert shown.count("torch is not installed") == 2 and "tqdm is not installed" in shown
 
 
+def test_modules_of_torch_say_that_it_is_missing() -> None:
+    program = """
+try:
+    import stillbit.ibp
+except ImportError as error:
+    print(type(error).__name__, error)
+"""
+    assert run_python(WITHOUT + program) == (
+        "MissingPackageError torch is not installed: pip install torch, or stillbit[torch]\n"
+    )
+
+
 def test_version_and_command() -> None:
     assert importlib.metadata.version("stillbit") == sb.__version__
     command = shutil.which("stillbit", path=str(Path(sys.executable).parent))
