@@ -2,6 +2,7 @@
 #include "published/rows.hpp"
 
 #include <cstring>
+#include <optional>
 #include <string>
 
 namespace stillbit::published {
@@ -19,7 +20,11 @@ struct Stored {
   bool is_raw = true;
 };
 
-/// Expands rows. `stored(row)` is a Result<Stored>; what it shows lies in `source`.
+Fault malformed(std::uint64_t row) {
+  return corrupt("row " + std::to_string(row) + " is malformed: its bits do not fit its place");
+}
+
+/// Expands rows. `stored_of(row)` is in `source`, or nothing where the row has no place in it.
 template <class StoredOf>
 Result<void> expand(Bytes source, const Layout& layout, std::uint64_t num_rows, const Masks& masks, const Index& index,
                     std::span<std::byte> rows, unsigned num_threads, const StoredOf& stored_of) {
@@ -33,40 +38,42 @@ Result<void> expand(Bytes source, const Layout& layout, std::uint64_t num_rows, 
   const unsigned threads = cpu::resolve_threads(num_threads);
   Scratch scratch(threads, row_bytes + kReadAheadBytes);
   const auto row_at = [&](std::uint64_t i) { return index ? static_cast<std::uint64_t>((*index)[i]) : i; };
-
-  return for_each_task(
-      count, row_bytes, threads,
-      [&](std::uint64_t first, std::uint64_t num_task_rows, unsigned worker) -> Result<void> {
-        for (std::uint64_t i = first; i < first + num_task_rows; ++i) {
-          if (index && i + kPrefetchRows < first + num_task_rows) {
-            if (const Result<Stored> ahead = stored_of(row_at(i + kPrefetchRows)); ahead.ok()) {
-              const Bytes bytes = ahead.value().bytes;
-              for (std::uint64_t at = 0; at < std::min<std::uint64_t>(bytes.size(), kPrefetchBytes); at += kLineBytes) {
-                __builtin_prefetch(bytes.data() + at);
-              }
-            }
-          }
-          const std::uint64_t row = row_at(i);
-          STILLBIT_TRY(const Stored stored, stored_of(row));
-          const std::byte* src = stored.bytes.data();
-          std::byte* const dst = rows.data() + i * row_bytes;
-          if (stored.is_raw) {
-            std::memcpy(dst, src, row_bytes);
-            continue;
-          }
-          // Behind the last row there is nothing that may be read.
-          if (static_cast<std::uint64_t>(source.data() + source.size() - src) < stored.bytes.size() + kReadAheadBytes) {
-            if (!stored.bytes.empty()) std::memcpy(scratch.of(worker), src, stored.bytes.size());
-            std::memset(scratch.of(worker) + stored.bytes.size(), 0, kReadAheadBytes);
-            src = scratch.of(worker);
-          }
-          if (!kernel.decode(src, stored.bytes.size(), of_row(masks.mask, masks, layout, row),
-                             of_row(masks.value, masks, layout, row), row_bytes, dst)) {
-            return corrupt("row " + std::to_string(row) + " is malformed: its bits do not fit its place");
-          }
-        }
-        return {};
-      });
+  const auto expand_row = [&](std::uint64_t row, std::byte* dst, unsigned worker) {
+    const std::optional<Stored> stored = stored_of(row);
+    if (!stored) return false;
+    const Bytes bytes = stored->bytes;
+    const std::byte* src = bytes.data();
+    if (stored->is_raw) {
+      std::memcpy(dst, src, row_bytes);
+      return true;
+    }
+    // Behind the last row there is nothing that may be read.
+    if (static_cast<std::uint64_t>(source.data() + source.size() - src) < bytes.size() + kReadAheadBytes) {
+      if (!bytes.empty()) std::memcpy(scratch.of(worker), src, bytes.size());
+      std::memset(scratch.of(worker) + bytes.size(), 0, kReadAheadBytes);
+      src = scratch.of(worker);
+    }
+    return kernel.decode(src, bytes.size(), of_row(masks.mask, masks, layout, row),
+                         of_row(masks.value, masks, layout, row), row_bytes, dst);
+  };
+  return for_each_task(count, row_bytes, threads,
+                       [&](std::uint64_t first, std::uint64_t num_task_rows, unsigned worker) -> Result<void> {
+                         const std::uint64_t end = first + num_task_rows;
+                         for (std::uint64_t i = first; i < end; ++i) {
+                           // Not in a function of its own: GCC 12 takes one that only asks for memory to have no
+                           // effect, and drops it.
+                           if (index && i + kPrefetchRows < end) {
+                             const Bytes ahead = stored_of(row_at(i + kPrefetchRows)).value_or(Stored{}).bytes;
+                             const std::uint64_t size = std::min<std::uint64_t>(ahead.size(), kPrefetchBytes);
+                             for (std::uint64_t at = 0; at < size; at += kLineBytes)
+                               __builtin_prefetch(ahead.data() + at);
+                             if (size > 0) __builtin_prefetch(ahead.data() + size - 1);
+                           }
+                           const std::uint64_t row = row_at(i);
+                           if (!expand_row(row, rows.data() + i * row_bytes, worker)) return malformed(row);
+                         }
+                         return {};
+                       });
 }
 
 Result<void> decompressed_in_place(const Table& table, const Masks& masks, std::span<const std::uint32_t> bitmask,
@@ -78,7 +85,7 @@ Result<void> decompressed_in_place(const Table& table, const Masks& masks, std::
     return invalid("the bitmask has " + std::to_string(bitmask.size()) + " words, not one for each 32 rows");
   }
   return expand(table.bytes, layout, table.num_rows, masks, index, rows, num_threads,
-                [&](std::uint64_t row) -> Result<Stored> {
+                [&](std::uint64_t row) -> std::optional<Stored> {
                   return Stored{table.bytes.subspan(row * layout.row_bytes, layout.row_bytes),
                                 (bitmask[row / 32] >> row % 32 & 1) == 0};
                 });
@@ -92,18 +99,15 @@ Result<void> decompressed_condensed(Bytes condensed, std::span<const std::int64_
   if (ends.size() != shape.num_rows) {
     return invalid("there are " + std::to_string(ends.size()) + " ends of rows, not " + std::to_string(shape.num_rows));
   }
-  return expand(
-      condensed, layout, shape.num_rows, masks, index, rows, num_threads, [&](std::uint64_t row) -> Result<Stored> {
-        const std::int64_t begin = row == 0 ? 0 : ends[row - 1];
-        const std::int64_t end = ends[row];
-        if (begin < 0 || end < begin || static_cast<std::uint64_t>(end) > condensed.size() ||
-            static_cast<std::uint64_t>(end - begin) > layout.row_bytes) {
-          return corrupt("row " + std::to_string(row) + " is malformed: it lies from " + std::to_string(begin) +
-                         " to " + std::to_string(end) + " of " + std::to_string(condensed.size()) + " bytes");
-        }
-        const auto size = static_cast<std::uint64_t>(end - begin);
-        return Stored{condensed.subspan(static_cast<std::uint64_t>(begin), size), size == layout.row_bytes};
-      });
+  return expand(condensed, layout, shape.num_rows, masks, index, rows, num_threads,
+                [&](std::uint64_t row) -> std::optional<Stored> {
+                  const std::int64_t begin = row == 0 ? 0 : ends[row - 1];
+                  const std::int64_t end = ends[row];
+                  if (begin < 0 || end < begin || static_cast<std::uint64_t>(end) > condensed.size()) return {};
+                  const auto size = static_cast<std::uint64_t>(end - begin);
+                  if (size > layout.row_bytes) return {};
+                  return Stored{condensed.subspan(static_cast<std::uint64_t>(begin), size), size == layout.row_bytes};
+                });
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // The loops over a row of the published layout. Included once per instruction set, inside a namespace that supplies:
 //
 //   extract_bits(word, mask), deposit_bits(bits, mask)
+//   reverse_quarters(word): its four 16-bit parts in reverse order
 //
 // Words are treated eight bytes at a time, side by side as lanes. In memory the first lane is the lowest; in the bit
 // stream the first word's bits come first, and they come highest first. With the lanes' order reversed both are the
@@ -22,9 +23,7 @@ inline std::uint64_t reverse_lanes(std::uint64_t word) {
   if constexpr (sizeof(Word) == 1) {
     return __builtin_bswap64(word);
   } else if constexpr (sizeof(Word) == 2) {
-    constexpr std::uint64_t kEven = 0x0000FFFF0000FFFF;
-    const std::uint64_t swapped = (word & kEven) << 16 | (word >> 16 & kEven);
-    return swapped << 32 | swapped >> 32;
+    return reverse_quarters(word);
   } else if constexpr (sizeof(Word) == 4) {
     return word << 32 | word >> 32;
   } else {

@@ -12,6 +12,11 @@ namespace {
 using ibp::deposit_bits;
 using ibp::extract_bits;
 
+inline std::uint64_t reverse_quarters(std::uint64_t word) {
+  constexpr std::uint64_t kEven = 0x0000FFFF0000FFFF;
+  return std::rotl((word & kEven) << 16 | (word >> 16 & kEven), 32);
+}
+
 #include "published/kernels.inl"
 
 }  // namespace
