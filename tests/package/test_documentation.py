@@ -1,4 +1,4 @@
-"""Every program in docs/python.md and in the README's part on Python runs as it stands there."""
+"""Every program in docs/python.md, docs/ibp.md and the README's part on Python runs as it stands there."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = [
     pytest.param(program, id=f"{page}-{i}")
-    for page in ["README.md", "docs/python.md"]
+    for page in ["README.md", "docs/python.md", "docs/ibp.md"]
     for i, program in enumerate(re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL))
 ]
 
