@@ -77,6 +77,9 @@ void set_bits(std::vector<Candidate>& candidates, const std::vector<std::uint64_
 void price(const RowSet& rows, std::vector<Candidate>& candidates, unsigned num_threads) {
   const Layout& layout = rows.layout;
   const Kernels& kernel = kernels(layout.word_bytes);
+  // Masks shrink as thresholds rise: one that is there again is that of the threshold before.
+  std::vector<bool> repeats(candidates.size());
+  for (std::size_t t = 1; t < candidates.size(); ++t) repeats[t] = candidates[t].mask == candidates[t - 1].mask;
   std::vector<std::atomic<std::uint64_t>> totals(candidates.size());
   unwrap(for_each_task(rows.count, layout.row_bytes, num_threads,
                        [&](std::uint64_t first, std::uint64_t count, unsigned) -> Result<void> {
@@ -84,6 +87,7 @@ void price(const RowSet& rows, std::vector<Candidate>& candidates, unsigned num_
                          for (std::uint64_t i = first; i < first + count; ++i) {
                            const std::byte* row = rows.row(i);
                            for (std::size_t t = 0; t < candidates.size(); ++t) {
+                             if (repeats[t]) continue;
                              sums[t] += layout.stored_bytes(kernel.saved_bits(
                                  row, candidates[t].mask.data(), candidates[t].value.data(), layout.row_bytes));
                            }
@@ -91,7 +95,9 @@ void price(const RowSet& rows, std::vector<Candidate>& candidates, unsigned num_
                          for (std::size_t t = 0; t < sums.size(); ++t) totals[t] += sums[t];
                          return {};
                        }));
-  for (std::size_t t = 0; t < candidates.size(); ++t) candidates[t].stored_bytes = totals[t];
+  for (std::size_t t = 0; t < candidates.size(); ++t) {
+    candidates[t].stored_bytes = repeats[t] ? candidates[t - 1].stored_bytes : totals[t].load();
+  }
 }
 
 Result<std::vector<PricedThreshold>> masks_of(const Table& table, std::optional<double> threshold,
