@@ -14,7 +14,7 @@ constexpr unsigned kLanes = 8 / sizeof(Word);
 
 /// 1 in every lane.
 template <class Word>
-constexpr std::uint64_t kOnes = ~std::uint64_t{0} / static_cast<Word>(~Word{0});
+constexpr std::uint64_t kOnes = ~std::uint64_t{0} / (~std::uint64_t{0} >> (64 - kBits<Word>));
 template <class Word>
 constexpr std::uint64_t kHighBits = kOnes<Word> << (kBits<Word> - 1);
 

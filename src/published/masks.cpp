@@ -119,6 +119,7 @@ Result<std::vector<PricedThreshold>> masks_of(const Table& table, std::optional<
     value[i] = keep ? best.value[i] : std::byte{0};
   }
   std::vector<PricedThreshold> priced;
+  priced.reserve(candidates.size());
   for (const Candidate& candidate : candidates) priced.push_back({candidate.threshold, candidate.stored_bytes});
   return priced;
 }
