@@ -1,7 +1,10 @@
 #pragma once
 
+#include "codecs/dictionary/warp.hpp"
 #include "codecs/escape/warp.hpp"
+#include "codecs/ibp/warp.hpp"
 #include "codecs/raw/warp.hpp"
+#include "codecs/sparse/warp.hpp"
 #include "codecs/window/warp.hpp"
 
 #include <stillbit/options.hpp>
@@ -32,10 +35,16 @@ decltype(auto) with_word(unsigned view_bytes, const Body& body) {
 template <class Body>
 decltype(auto) with_warp_codec(Codec codec, unsigned view_bytes, const Body& body) {
   switch (codec) {
+    case Codec::kIbp:
+      return with_word<ibp::WarpCodec>(view_bytes, body);
     case Codec::kWindow:
       return with_word<window::WarpCodec>(view_bytes, body);
     case Codec::kEscape:
       return with_word<escape::WarpCodec>(view_bytes, body);
+    case Codec::kSparse:
+      return with_word<sparse::WarpCodec>(view_bytes, body);
+    case Codec::kDictionary:
+      return with_word<dictionary::WarpCodec>(view_bytes, body);
     default:
       return body(raw::WarpCodec<std::uint8_t>());
   }

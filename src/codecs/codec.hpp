@@ -40,7 +40,7 @@ class RowCodec {
   [[nodiscard]] virtual const std::vector<std::byte>& plan() const noexcept = 0;
 
   /// The plan as warps read it.
-  [[nodiscard]] virtual warp::PlanBytes warp_plan() const { return {}; }  // TODO pure
+  [[nodiscard]] virtual warp::PlanBytes warp_plan() const = 0;
 
   /// What every stored row has at least.
   [[nodiscard]] virtual std::uint64_t minimum_row_bytes() const noexcept = 0;

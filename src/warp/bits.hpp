@@ -26,6 +26,15 @@ STILLBIT_WARP unsigned popcount(std::uint32_t bits) {
 #endif
 }
 
+/// The place of the lowest one. Precondition: there is one.
+STILLBIT_WARP unsigned lowest_one(std::uint32_t bits) {
+#if defined(__CUDA_ARCH__)
+  return static_cast<unsigned>(__ffs(static_cast<int>(bits))) - 1;
+#else
+  return static_cast<unsigned>(__builtin_ctz(bits));
+#endif
+}
+
 /// Bits 0 to 31 of (high, low) >> shift, of which only the low 5 bits count.
 STILLBIT_WARP std::uint32_t funnel_shift_right(std::uint32_t low, std::uint32_t high, unsigned shift) {
 #if defined(__CUDA_ARCH__)

@@ -19,7 +19,8 @@ using testing::OwnedTensor;
 using testing::Values;
 using testing::WarpSetup;
 
-constexpr Codec kCodecs[] = {Codec::kRaw, Codec::kWindow, Codec::kEscape};
+constexpr Codec kCodecs[] = {Codec::kRaw,    Codec::kIbp,    Codec::kWindow,
+                             Codec::kEscape, Codec::kSparse, Codec::kDictionary};
 constexpr Packing kPackings[] = {Packing::kPacked, Packing::kSlotted};
 
 CompressedTensor compressed(const OwnedTensor& raw, Codec codec, Packing packing) {

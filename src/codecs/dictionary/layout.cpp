@@ -299,6 +299,7 @@ RowTableStorage::RowTableStorage(const Plan& plan) {
              .num_field_bits = bit_offset,
              .minimum_row_bytes = ceil_div(std::uint64_t{bit_offset}, 8),
              .num_segments = segments_.size(),
+             .num_words = num_words,
              .segments = segments_.data(),
              .kinds = kinds_.data(),
              .words = words_.data(),

@@ -2,6 +2,7 @@
 
 #include "core/bytes.hpp"
 #include "core/result.hpp"
+#include "warp/plan_bytes.hpp"
 
 #include <algorithm>
 #include <cstdint>
@@ -60,6 +61,9 @@ Plan make_plan(std::uint64_t row_bytes, unsigned view_bytes, const std::vector<K
 
 std::vector<std::byte> serialize(const Plan& plan);
 
+/// The plan as warp.hpp has it.
+warp::PlanBytes warp_plan(const Plan& plan);
+
 Result<Plan> parse(Bytes bytes, std::uint64_t row_bytes);
 
 /// The size that `serialize` gives a kind, which shares it with no other, in bytes.
@@ -108,6 +112,7 @@ struct RowTables {
   std::uint64_t num_field_bits = 0;  ///< S in spec.md
   std::uint64_t minimum_row_bytes = 0;
   std::uint64_t num_segments = 0;
+  std::uint64_t num_words = 0;
 
   const Segment* segments = nullptr;
   const KindTable* kinds = nullptr;

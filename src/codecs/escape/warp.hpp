@@ -155,12 +155,17 @@ struct WarpCodec {
                                    std::byte* scratch);
 
  private:
-  /// The symbols of a step's escapes, in order, into `symbols`: those of ranks `rank` to `rank` + `count` − 1 in the
-  /// row. `ranks` are the numbers of escapes in the later tiers before them; they are moved on.
+  /// How many of the row's symbols in each of the later tiers, and of those that are written out, are behind the warp.
+  struct Ranks {
+    std::uint32_t in_tier[kMaxWarpTiers - 1] = {};
+    std::uint32_t written_out = 0;
+  };
+
+  /// The symbols of a step's escapes, `count` of them, in order, into `symbols`. Moves the ranks on.
   template <class Warp>
   STILLBIT_WARP static void escaped_symbols(Warp& warp, const Plan& plan, const warp::ByteRun& row,
-                                            const RowPlanes& planes, std::uint32_t (&ranks)[kMaxWarpTiers],
-                                            std::uint32_t count, std::uint16_t* symbols);
+                                            const RowPlanes& planes, Ranks& ranks, std::uint32_t count,
+                                            std::uint16_t* symbols);
 
   STILLBIT_WARP static Word join(const Plan& plan, Number fixed, Number symbol) {
     return static_cast<Word>((fixed & static_cast<Number>(plan.rest_mask)) << plan.dropped_bits |
@@ -172,8 +177,8 @@ struct WarpCodec {
 template <class Word>
 template <class Warp>
 STILLBIT_WARP void WarpCodec<Word>::escaped_symbols(Warp& warp, const Plan& plan, const warp::ByteRun& row,
-                                                    const RowPlanes& planes, std::uint32_t (&ranks)[kMaxWarpTiers],
-                                                    std::uint32_t count, std::uint16_t* symbols) {
+                                                    const RowPlanes& planes, Ranks& ranks, std::uint32_t count,
+                                                    std::uint16_t* symbols) {
   for (std::uint32_t first = 0; first < count; first += warp::kLanes) {
     warp::PerLane<Warp, std::uint32_t> symbol;
     warp::PerLane<Warp, bool> is_escape;
@@ -187,24 +192,23 @@ STILLBIT_WARP void WarpCodec<Word>::escaped_symbols(Warp& warp, const Plan& plan
       const std::uint32_t escapes = warp.ballot(is_escape);
       warp.each([&](unsigned lane) {
         if (!is_escape[lane]) return;
-        const std::uint32_t rank = ranks[i - 1] + warp::popcount(escapes & warp::low_mask(lane));
+        const std::uint32_t rank = ranks.in_tier[i - 1] + warp::popcount(escapes & warp::low_mask(lane));
         const std::uint32_t code = planes.tiers[i].code(row, rank);
         is_escape[lane] = code == 0;
         symbol[lane] = plan.symbols[i][code];
       });
-      ranks[i - 1] += warp::popcount(escapes);
+      ranks.in_tier[i - 1] += warp::popcount(escapes);
     }
     const std::uint32_t escapes = warp.ballot(is_escape);
-    std::uint32_t& rank = ranks[plan.num_tiers - 1];
     warp.each([&](unsigned lane) {
       if (first + lane >= count) return;
       if (is_escape[lane]) {
-        const std::uint32_t at = rank + warp::popcount(escapes & warp::low_mask(lane));
+        const std::uint32_t at = ranks.written_out + warp::popcount(escapes & warp::low_mask(lane));
         symbol[lane] = row.bits((planes.symbols_at + at * plan.symbol_size) * 8, 8 * plan.symbol_size);
       }
       symbols[first + lane] = static_cast<std::uint16_t>(symbol[lane]);
     });
-    rank += warp::popcount(escapes);
+    ranks.written_out += warp::popcount(escapes);
   }
 }
 
@@ -223,7 +227,7 @@ STILLBIT_WARP bool WarpCodec<Word>::decode(Warp& warp, const Plan& plan, const w
   const std::byte* const column_shifts = reinterpret_cast<const std::byte*>(&plan) + plan.column_shifts_at;
   auto* const symbols = reinterpret_cast<std::uint16_t*>(scratch);
   static_assert(warp::kStepColumns * sizeof(std::uint16_t) <= 1024, "the symbols of a step fit into scratch memory");
-  std::uint32_t ranks[kMaxWarpTiers] = {};
+  Ranks ranks;
 
   for (std::uint32_t first = 0; first < plan.num_columns; first += warp::kStepColumns) {
     warp::PerLane<Warp, std::uint64_t> codes;

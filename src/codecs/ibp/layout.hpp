@@ -2,6 +2,7 @@
 
 #include "core/bytes.hpp"
 #include "core/result.hpp"
+#include "warp/plan_bytes.hpp"
 
 #include <cstdint>
 #include <vector>
@@ -40,6 +41,9 @@ struct Plan {
 Plan make_plan(std::uint64_t row_bytes, unsigned view_bytes, const std::vector<Entry>& columns);
 
 std::vector<std::byte> serialize(const Plan& plan);
+
+/// The plan as warp.hpp has it.
+warp::PlanBytes warp_plan(const Plan& plan);
 
 Result<Plan> parse(Bytes bytes, std::uint64_t row_bytes);
 

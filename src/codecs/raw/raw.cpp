@@ -11,6 +11,7 @@ class RawCodec final : public RowCodec {
 
   [[nodiscard]] Codec codec() const noexcept override { return Codec::kRaw; }
   [[nodiscard]] const std::vector<std::byte>& plan() const noexcept override { return plan_; }
+  [[nodiscard]] warp::PlanBytes warp_plan() const override { return {}; }
   [[nodiscard]] std::uint64_t minimum_row_bytes() const noexcept override { return row_bytes_; }
 
   void measure(const std::byte*, std::uint64_t num_rows, std::uint32_t* sizes) const override {

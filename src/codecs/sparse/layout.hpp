@@ -2,6 +2,7 @@
 
 #include "core/bytes.hpp"
 #include "core/result.hpp"
+#include "warp/plan_bytes.hpp"
 
 #include <cstdint>
 #include <vector>
@@ -41,6 +42,9 @@ struct Plan {
 [[nodiscard]] unsigned code_bits_for(std::uint64_t num_values) noexcept;
 
 std::vector<std::byte> serialize(const Plan& plan);
+
+/// The plan as warp.hpp has it.
+warp::PlanBytes warp_plan(const Plan& plan);
 
 /// The size that `serialize` would give.
 [[nodiscard]] std::uint64_t serialized_bytes(const Plan& plan) noexcept;
