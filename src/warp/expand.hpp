@@ -71,6 +71,7 @@ STILLBIT_WARP Item item_at(Warp& warp, const Table& table, const Request& reques
       report(warp, status, Fault::kIndexOutOfRange, position);
       return item;
     }
+    if (table.row_bytes == 0) return item;
     begin = static_cast<std::uint64_t>(row) * table.row_bytes;
     end = begin + table.row_bytes;
     tile = begin / table.tile_bytes + number % request.tiles_per_row;

@@ -69,9 +69,11 @@ STILLBIT_WARP std::uint64_t packed_start(const Table& table, std::uint64_t tile)
   constexpr std::uint64_t kBlockTiles = 64;
   const std::byte* entry = table.index + tile / kBlockTiles * (8 + 8 * table.index_bits);
   const std::uint64_t within = tile % kBlockTiles;
-  // A hostile base must not wrap around into the section.
-  const std::uint64_t base = *reinterpret_cast<const std::uint64_t*>(entry) & ((std::uint64_t{1} << 62) - 1);
-  return base + within * table.row_unit + bits_of(entry + 8, within * table.index_bits, table.index_bits);
+  // A hostile base must not wrap around into the section; what is added to it is far from doing so.
+  constexpr std::uint64_t kMaxBase = std::uint64_t{1} << 62;
+  const std::uint64_t base = *reinterpret_cast<const std::uint64_t*>(entry);
+  return (base < kMaxBase ? base : kMaxBase) + within * table.row_unit +
+         bits_of(entry + 8, within * table.index_bits, table.index_bits);
 }
 
 /// The bytes of a stored tile; of a slotted one its slot.
