@@ -32,12 +32,16 @@ Launch choose_launch(std::uint32_t stage_bytes, std::uint64_t num_items, const D
       break;
     }
   }
-  const std::uint64_t per_block = std::uint64_t{launch.num_warps} * launch.num_stages * stage_bytes;
-  if (shared_bytes(launch.num_warps, launch.num_stages) <= limits.shared_bytes_per_block) {
+  const auto stages_bytes = [&] { return std::uint64_t{launch.num_warps} * launch.num_stages * stage_bytes; };
+  const bool is_shared = shared_bytes(launch.num_warps, launch.num_stages) <= limits.shared_bytes_per_block;
+  if (is_shared) {
     launch.shared_bytes = static_cast<std::uint32_t>(shared_bytes(launch.num_warps, launch.num_stages));
   } else {
+    // What is copied to memory outside is waited for: a second stage gains little there.
+    while (stages_bytes() > kMaxWorkspaceBytes && launch.num_stages > 1) --launch.num_stages;
+    while (stages_bytes() > kMaxWorkspaceBytes && launch.num_warps > 1) launch.num_warps /= 2;
     launch.shared_bytes = launch.num_warps * warp_overhead_bytes(launch.num_stages);
-    const std::uint64_t affordable = std::max<std::uint64_t>(1, kMaxWorkspaceBytes / per_block);
+    const std::uint64_t affordable = std::max<std::uint64_t>(1, kMaxWorkspaceBytes / stages_bytes());
     launch.num_blocks = static_cast<std::uint32_t>(std::min<std::uint64_t>(launch.num_blocks, affordable));
   }
   // A small job is spread thinly rather than done by few.
@@ -47,8 +51,7 @@ Launch choose_launch(std::uint32_t stage_bytes, std::uint64_t num_items, const D
   const std::uint64_t num_batches = (num_items + launch.batch_items - 1) / launch.batch_items;
   launch.num_blocks = static_cast<std::uint32_t>(
       std::min<std::uint64_t>(launch.num_blocks, (num_batches + launch.num_warps - 1) / launch.num_warps));
-  if (launch.shared_bytes < shared_bytes(launch.num_warps, launch.num_stages))
-    launch.workspace_bytes = launch.num_blocks * per_block;
+  if (!is_shared) launch.workspace_bytes = launch.num_blocks * stages_bytes();
   return launch;
 }
 

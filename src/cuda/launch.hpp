@@ -48,7 +48,7 @@ struct Launch {
   return warp::kScratchBytes + (num_stages * static_cast<std::uint32_t>(sizeof(warp::Item)) + 15) / 16 * 16;
 }
 
-/// The most memory that stages outside shared memory take.
+/// The most memory that stages outside shared memory take, unless it is a single one.
 inline constexpr std::uint64_t kMaxWorkspaceBytes = std::uint64_t{64} << 20;
 
 /// Precondition: the device has at least 48 KiB of shared memory a block, and `num_items` is above 0.
