@@ -369,6 +369,7 @@ void expect_kernels_agree(const Plan& plan, const std::vector<std::byte>& rows) 
   const RowLayout& layout = storage.layout();
   const std::uint64_t row_bytes = plan.row_bytes;
   const Kernels& portable = kernels(plan.view_bytes, cpu::Isa::kPortable);
+  const auto codec = make(plan);
   std::vector<std::uint32_t> sizes(kNumRows);
   portable.measure(layout, rows.data(), kNumRows, sizes.data());
   for (const cpu::Isa isa : cpu::kAllIsas) {
@@ -387,6 +388,9 @@ void expect_kernels_agree(const Plan& plan, const std::vector<std::byte>& rows) 
       ASSERT_EQ(other.encode(layout, row.data(), other_stored.data()), sizes[i]);
       stored.resize(sizes[i]);
       ASSERT_TRUE(std::equal(stored.begin(), stored.end(), other_stored.begin()));
+      if (isa == cpu::Isa::kPortable) {
+        ASSERT_EQ(decoded(*codec, stored, row_bytes, stored.size() == row_bytes), row);
+      }
       stored.resize(sizes[i] + RowCodec::kSlack, std::byte{0xFF});
       stored.shrink_to_fit();
       const bool is_raw = sizes[i] == row_bytes;
@@ -423,6 +427,7 @@ TEST(SparseKernels, SurviveAnyBytesAndAgreeOnThem) {
     for (const std::uint64_t num_columns : {2U, 9U, 64U, 100U, 500U}) {
       for (const Plan& plan : plans_of_every_kind(view_bytes, num_columns)) {
         const RowLayoutStorage storage(plan);
+        const auto codec = make(plan);
         const auto rows = rows_of(view_bytes, num_columns, 100, num_columns);
         for (unsigned round = 0; round < 60; ++round) {
           // Random bytes with few or many ones, or a row with a few bits flipped, cut anywhere.
@@ -437,12 +442,14 @@ TEST(SparseKernels, SurviveAnyBytesAndAgreeOnThem) {
             if (round % 3 == 0 && size > 0) size = random() % size;
           }
           stored.resize(size);
+          const auto row_or_none = decoded(*codec, stored, plan.row_bytes);
           stored.resize(size + RowCodec::kSlack, std::byte{0xFF});
           stored.shrink_to_fit();
           const StoredRow found{stored.data(), size, false};
           std::vector<std::byte> expected(plan.row_bytes);
           const std::uint64_t num_decoded =
               kernels(view_bytes, cpu::Isa::kPortable).decode(storage.layout(), &found, 1, expected.data());
+          ASSERT_EQ(row_or_none.has_value(), num_decoded == 1);
           for (const cpu::Isa isa : cpu::kAllIsas) {
             if (!cpu::supported(isa)) continue;
             std::vector<std::byte> row(plan.row_bytes);

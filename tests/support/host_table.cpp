@@ -6,6 +6,7 @@
 #include "warp/host_warp.hpp"
 
 #include <algorithm>
+#include <memory>
 #include <new>
 #include <utility>
 
@@ -31,6 +32,29 @@ SectionMemory& SectionMemory::operator=(SectionMemory&& other) noexcept {
 
 SectionMemory::~SectionMemory() {
   ::operator delete(data_, kAlignment);
+}
+
+std::optional<Row> expanded_by_warp(const RowCodec& codec, const Row& stored, std::uint64_t row_bytes) {
+  const warp::PlanBytes plan_bytes = codec.warp_plan();
+  const SectionMemory plan(plan_bytes.bytes);
+  // Rows lie at any byte of a stage.
+  const std::uint64_t first_byte = stored.size() % 16;
+  Row staged(first_byte);
+  staged.insert(staged.end(), stored.begin(), stored.end());
+  const SectionMemory stage(staged);
+  const SectionMemory scratch(Row(warp::kScratchBytes), 0);
+  const auto row = std::make_unique<std::byte[]>(row_bytes);
+  const warp::ByteRun run{reinterpret_cast<const std::uint32_t*>(stage.data()), static_cast<std::uint32_t>(first_byte),
+                          static_cast<std::uint32_t>(stored.size())};
+  const warp::Output out{reinterpret_cast<std::uintptr_t>(row.get()), 0, static_cast<std::uint32_t>(row_bytes)};
+  const bool is_sound = with_warp_codec(codec.codec(), plan_bytes.view_bytes, [&](auto type) {
+    using WarpCodec = decltype(type);
+    warp::HostWarp warp;
+    return WarpCodec::decode(warp, *reinterpret_cast<const typename WarpCodec::Plan*>(plan.data()), run, out,
+                             scratch.data());
+  });
+  if (!is_sound) return std::nullopt;
+  return Row(row.get(), row.get() + row_bytes);
 }
 
 HostTable::HostTable(const CompressedTensor& tensor)

@@ -1,12 +1,14 @@
 #pragma once
 
 #include "cuda/pieces.hpp"
+#include "tests/support/rows.hpp"
 #include "warp/expand.hpp"
 
 #include <stillbit/tensor.hpp>
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -26,6 +28,9 @@ class SectionMemory {
  private:
   std::byte* data_ = nullptr;
 };
+
+/// What a warp expands a stored row to that is not raw; nothing when it is malformed.
+std::optional<Row> expanded_by_warp(const RowCodec& codec, const Row& stored, std::uint64_t row_bytes);
 
 /// How warps are set up.
 struct WarpSetup {
@@ -50,8 +55,6 @@ class HostTable {
   warp::Status gather(std::span<const Index> index, std::byte* out, const WarpSetup& setup = {},
                       const std::int64_t* positions = nullptr) const;
 
-  /// The rows section, to be damaged.
-  [[nodiscard]] std::byte* rows() { return rows_.data(); }
   [[nodiscard]] const warp::Table& table() const { return table_; }
 
  private:

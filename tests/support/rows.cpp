@@ -1,6 +1,7 @@
 #include "tests/support/rows.hpp"
 
 #include "core/bits.hpp"
+#include "tests/support/host_table.hpp"
 
 #include <gtest/gtest.h>
 
@@ -32,8 +33,12 @@ std::optional<Row> decoded(const RowCodec& codec, const Row& stored, std::uint64
   std::fill_n(bytes.get() + stored.size(), RowCodec::kSlack, std::byte{0xFF});
   const auto row = std::make_unique<std::byte[]>(row_bytes);
   const StoredRow found{bytes.get(), stored.size(), is_raw};
-  if (codec.decode(&found, 1, row.get()) != 1) return std::nullopt;
-  return Row(row.get(), row.get() + row_bytes);
+  std::optional<Row> expanded;
+  if (codec.decode(&found, 1, row.get()) == 1) expanded = Row(row.get(), row.get() + row_bytes);
+  if (!is_raw) {
+    EXPECT_EQ(expanded_by_warp(codec, stored, row_bytes), expanded);
+  }
+  return expanded;
 }
 
 Row stream_of(std::initializer_list<std::pair<std::uint64_t, unsigned>> fields) {

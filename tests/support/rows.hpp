@@ -20,7 +20,7 @@ Row row_of(std::initializer_list<std::uint16_t> words);
 Row encoded(const RowCodec& codec, const Row& row);
 
 /// What a stored row expands to; nothing when it is malformed. The buffers end where they may, for the sanitizer to
-/// see.
+/// see. Expects that a warp of a GPU does the same.
 std::optional<Row> decoded(const RowCodec& codec, const Row& stored, std::uint64_t row_bytes, bool is_raw = false);
 
 /// A stream of fields: {bits, width} after {bits, width}.
