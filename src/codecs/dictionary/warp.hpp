@@ -21,26 +21,30 @@ struct WarpPlan {
   std::uint32_t has_codes_before_misses = 0;  ///< there are misses, and patches that have codes
 };
 
-/// A column's field.
+/// A column's field: two reads of 8 bytes.
 struct alignas(8) WarpColumn {
   std::uint32_t bit_offset = 0;
+  std::uint32_t packed = 0;                     ///< its kind, field_bits << 16, is_window << 24
   std::uint32_t first_word = 0;                 ///< dictionary: which of the words field 0 stands for
   std::uint32_t threshold = ~std::uint32_t{0};  ///< dictionary: fields from here on are patches
-  std::uint16_t kind = 0;
-  std::uint8_t field_bits = 0;
-  std::uint8_t is_window = 0;
+
+  STILLBIT_WARP std::uint32_t kind() const { return packed & 0xFFFFU; }
+  STILLBIT_WARP unsigned field_bits() const { return packed >> 16 & 0xFFU; }
+  STILLBIT_WARP bool is_window() const { return packed >> 24 != 0; }
 };
 
 struct alignas(8) WarpKind {
   std::uint64_t base = 0;
   std::uint64_t wrap_mask = 0;         ///< sums with the base wrap around there
   std::uint32_t first_patch_word = 0;  ///< which of the words patch code 0 stands for
+  // Of fields, read together.
   std::uint8_t code_bits = 0;
-  std::uint8_t patch_bits = 0;
-  std::uint8_t number_bits = 0;
   std::uint8_t shift = 0;
   std::uint8_t sign_bits = 0;
   std::uint8_t has_marker = 0;
+  // Of patches and misses, likewise.
+  std::uint8_t patch_bits = 0;
+  std::uint8_t number_bits = 0;
   std::uint8_t has_misses = 0;
   std::uint8_t reserved = 0;
 };
@@ -89,8 +93,8 @@ struct WarpCodec {
   /// The word of a window's field; of a patch the sign.
   STILLBIT_WARP static Word word_in_window(const WarpKind& kind, Number field, bool& is_patch) {
     const Number code = field >> kind.sign_bits;
-    const Number sign = kind.sign_bits == 0 ? 0 : (field & 1) << (8 * sizeof(Word) - 1);
-    is_patch = kind.has_marker != 0 && code == static_cast<Number>(warp::low_mask_64(kind.code_bits));
+    const Number sign = (field & kind.sign_bits) << (8 * sizeof(Word) - 1);
+    is_patch = (kind.has_marker != 0) & (code == static_cast<Number>(warp::low_mask_64(kind.code_bits)));
     return static_cast<Word>((is_patch ? 0 : word_of(kind, code)) | sign);
   }
 
@@ -117,8 +121,8 @@ STILLBIT_WARP std::uint32_t WarpCodec<Word>::count_patch_bits(Warp& warp, const 
     for (std::uint32_t i = lane; i < plan.num_columns; i += warp::kLanes) {
       const WarpColumn column = tables.columns[i];
       // Patches of windows have no code.
-      if (column.is_window == 0 && row.bits(column.bit_offset, column.field_bits) >= column.threshold)
-        num_bits[lane] += tables.kinds[column.kind].patch_bits;
+      if (!column.is_window() && row.bits(column.bit_offset, column.field_bits()) >= column.threshold)
+        num_bits[lane] += tables.kinds[column.kind()].patch_bits;
     }
   });
   return warp::sum(warp, num_bits);
@@ -134,13 +138,14 @@ STILLBIT_WARP typename WarpCodec<Word>::Columns WarpCodec<Word>::expand_fields(c
   for (unsigned i = 0; i < warp::kLaneColumns; ++i) {
     const WarpColumn field = tables.columns[column + i];
     bool is_patch = false;
-    if (field.is_window == 0) {
-      const std::uint32_t bits = row.bits(field.bit_offset, field.field_bits);
+    if (!field.is_window()) {
+      const std::uint32_t bits = row.bits(field.bit_offset, field.field_bits());
       expanded.words[i] = tables.words[field.first_word + bits];
       is_patch = bits >= field.threshold;
     } else {
-      const auto bits = warp::load_bits<Number>(row, field.bit_offset, field.field_bits);
-      expanded.words[i] = word_in_window(tables.kinds[field.kind], bits, is_patch);
+      const auto bits = warp::load_bits<Number>(row, field.bit_offset, field.field_bits());
+      const WarpKind kind = tables.kinds[field.kind()];
+      expanded.words[i] = word_in_window(kind, bits, is_patch);
     }
     expanded.marked |= static_cast<std::uint32_t>(is_patch) << i;
   }
@@ -156,7 +161,7 @@ STILLBIT_WARP bool WarpCodec<Word>::put_patches(Warp& warp, const Plan& plan, co
   const Tables tables = tables_of(plan);
   const std::uint32_t num_bits = row.num_bytes * 8;
   const auto kind_of = [&](unsigned lane, unsigned i) -> const WarpKind& {
-    return tables.kinds[tables.columns[first + lane * kLaneColumns + i].kind];
+    return tables.kinds[tables.columns[first + lane * kLaneColumns + i].kind()];
   };
   warp::PerLane<Warp, std::uint32_t> at;
   warp.each([&](unsigned lane) {

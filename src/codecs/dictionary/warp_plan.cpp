@@ -38,9 +38,8 @@ warp::PlanBytes warp_plan(const Plan& plan) {
     const KindTable& kind = tables.kinds[tables.column_kinds[i]];
     WarpColumn& column = columns[i];
     column.bit_offset = tables.bit_offsets[i];
-    column.kind = tables.column_kinds[i];
-    column.field_bits = static_cast<std::uint8_t>(kind.code_bits + kind.sign_bits);
-    column.is_window = kind.is_window ? 1 : 0;
+    const unsigned field_bits = kind.code_bits + std::uint32_t{kind.sign_bits};
+    column.packed = tables.column_kinds[i] | field_bits << 16 | (kind.is_window ? 1U : 0U) << 24;
     if (!kind.is_window) {
       column.first_word = tables.first_words[i];
       column.threshold = tables.thresholds[i];
