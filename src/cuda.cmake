@@ -6,8 +6,11 @@ endif()
 
 add_library(stillbit_cuda MODULE
   api/cuda_backend.cpp
+  codecs/dictionary/kernels.cu
   codecs/escape/kernels.cu
+  codecs/ibp/kernels.cu
   codecs/raw/kernels.cu
+  codecs/sparse/kernels.cu
   codecs/window/kernels.cu
   cuda/device.cpp
   cuda/device_table.cpp

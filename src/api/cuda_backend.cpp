@@ -1,7 +1,10 @@
 // The library with the CUDA code: what it gives the core.
 
+#include "codecs/dictionary/kernels.cuh"
 #include "codecs/escape/kernels.cuh"
+#include "codecs/ibp/kernels.cuh"
 #include "codecs/raw/kernels.cuh"
+#include "codecs/sparse/kernels.cuh"
 #include "codecs/window/kernels.cuh"
 #include "cuda/backend.hpp"
 #include "cuda/device.hpp"
@@ -19,10 +22,16 @@ Expand expand_of(Codec codec) {
   switch (codec) {
     case Codec::kRaw:
       return raw::expand;
+    case Codec::kIbp:
+      return ibp::expand;
     case Codec::kWindow:
       return window::expand;
     case Codec::kEscape:
       return escape::expand;
+    case Codec::kSparse:
+      return sparse::expand;
+    case Codec::kDictionary:
+      return dictionary::expand;
     default:
       return nullptr;
   }

@@ -114,7 +114,7 @@ class Tables : public ::testing::Test {
 
 TEST_F(Tables, EveryPlacementExpandsAndGathers) {
   for (const Placement placement : {Placement::kPinned, Placement::kInPlace, Placement::kDevice}) {
-    for (const Codec codec : {Codec::kRaw, Codec::kWindow, Codec::kEscape}) {
+    for (const Codec codec : {Codec::kRaw, Codec::kIbp, Codec::kWindow, Codec::kEscape, Codec::kSparse, Codec::kDictionary}) {
       for (const Packing packing : {Packing::kPacked, Packing::kSlotted}) {
         const CompressedTensor tensor = compressed(codec, packing, {700, 100});
         const auto table = table_of(tensor, placement);

@@ -44,14 +44,14 @@ TEST(Pieces, ExpandToTheTensor) {
     for (const auto& shape : {std::vector<std::uint64_t>{3000, 50}, {40, 5000}, {20000, 3}}) {
       for (const Packing packing : {Packing::kPacked, Packing::kSlotted}) {
         const CompressedTensor tensor = compressed(values, packing, shape);
-        HostTable host(tensor);
+        const HostTable host(tensor);
         const auto pieces = cuda::cut_into_pieces(host.table(), 30000);
         ASSERT_TRUE(pieces.ok());
         std::vector<std::byte> expected(tensor.raw_bytes());
         tensor.decompress(expected);
         std::vector<std::byte> out(tensor.raw_bytes());
         for (const cuda::Piece& piece : pieces.value()) {
-          const std::span moved(host.rows() + piece.begin, piece.end - piece.begin);
+          const std::span moved(host.table().rows + piece.begin, piece.end - piece.begin);
           EXPECT_EQ(host.expand_piece(piece, moved, out.data()).fault, 0U);
         }
         ASSERT_EQ(out, expected) << name(values) << ' ' << name(packing);
@@ -82,12 +82,12 @@ TEST(Pieces, AMalformedIndexIsAFault) {
 
 TEST(Pieces, TilesOutsideAPieceAreNotRead) {
   const CompressedTensor tensor = compressed(Values::kNormal, Packing::kSlotted, {3000, 50});
-  HostTable host(tensor);
+  const HostTable host(tensor);
   auto pieces = cuda::cut_into_pieces(host.table(), 30000);
   ASSERT_TRUE(pieces.ok());
   ASSERT_GT(pieces.value().size(), 2U);
   cuda::Piece piece = pieces.value()[1];
-  const std::span moved(host.rows() + piece.begin, piece.end - piece.begin);
+  const std::span moved(host.table().rows + piece.begin, piece.end - piece.begin);
   ++piece.num_tiles;  // one more than was moved
   std::vector<std::byte> out(tensor.raw_bytes());
   const warp::Status status = host.expand_piece(piece, moved, out.data());
