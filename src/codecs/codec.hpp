@@ -42,6 +42,9 @@ class RowCodec {
   /// The plan as warps read it.
   [[nodiscard]] virtual warp::PlanBytes warp_plan() const = 0;
 
+  /// The plan as warps encode with it, read at an address that is a multiple of 16; without bytes where they do not.
+  [[nodiscard]] virtual warp::PlanBytes warp_encode_plan() const { return {}; }
+
   /// What every stored row has at least.
   [[nodiscard]] virtual std::uint64_t minimum_row_bytes() const noexcept = 0;
 

@@ -101,6 +101,9 @@ class DeviceWarp {
   __device__ __forceinline__ std::uint32_t fetch_or(std::uint32_t* bits, std::uint32_t value) const {
     return atomicOr(bits, value);
   }
+  __device__ __forceinline__ std::uint32_t fetch_max(std::uint32_t* word, std::uint32_t value) const {
+    return atomicMax(word, value);
+  }
   __device__ __forceinline__ bool claim(std::uint32_t* word, std::uint32_t value) const {
     return atomicCAS(word, 0U, value) == 0U;
   }

@@ -72,6 +72,13 @@ class HostWarp {
   std::uint32_t fetch_or(std::uint32_t* bits, std::uint32_t value) const {
     return __atomic_fetch_or(bits, value, __ATOMIC_RELAXED);
   }
+  std::uint32_t fetch_max(std::uint32_t* word, std::uint32_t value) const {
+    std::uint32_t before = __atomic_load_n(word, __ATOMIC_RELAXED);
+    while (before < value &&
+           !__atomic_compare_exchange_n(word, &before, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED)) {
+    }
+    return before;
+  }
   bool claim(std::uint32_t* word, std::uint32_t value) const {
     std::uint32_t expected = 0;
     return __atomic_compare_exchange_n(word, &expected, value, false, __ATOMIC_RELAXED, __ATOMIC_RELAXED);

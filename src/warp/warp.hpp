@@ -15,7 +15,8 @@
 //   copy_async(dst, src)    inside each: 16 bytes into shared memory, both addresses multiples of 16; arrives later
 //   commit_copies()         ends a group of copies
 //   wait_copies(n)          waits until at most n groups, the youngest, are on their way; is a sync() as well
-//   fetch_add, fetch_or     inside each: atomic on memory that all warps see, or all lanes
+//   fetch_add, fetch_or,    inside each: atomic on memory that all warps see, or all lanes; what was there before
+//   fetch_max
 //   claim(word, value)      inside each: atomically replaces 0 by value; says whether it was 0
 
 #if defined(__CUDACC__)

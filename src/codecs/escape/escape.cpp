@@ -13,6 +13,7 @@ class EscapeCodec final : public RowCodec {
   [[nodiscard]] Codec codec() const noexcept override { return Codec::kEscape; }
   [[nodiscard]] const std::vector<std::byte>& plan() const noexcept override { return plan_bytes_; }
   [[nodiscard]] warp::PlanBytes warp_plan() const override { return escape::warp_plan(plan_); }
+  [[nodiscard]] warp::PlanBytes warp_encode_plan() const override { return escape::warp_encode_plan(plan_); }
   [[nodiscard]] std::uint64_t minimum_row_bytes() const noexcept override {
     return storage_.layout().minimum_row_bytes;
   }

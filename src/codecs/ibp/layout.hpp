@@ -45,6 +45,9 @@ std::vector<std::byte> serialize(const Plan& plan);
 /// The plan as warp.hpp has it.
 warp::PlanBytes warp_plan(const Plan& plan);
 
+/// The plan as warp_encode.hpp has it.
+warp::PlanBytes warp_encode_plan(const Plan& plan);
+
 Result<Plan> parse(Bytes bytes, std::uint64_t row_bytes);
 
 /// The size that `serialize` would give.

@@ -17,6 +17,7 @@ class WindowCodec final : public RowCodec {
   [[nodiscard]] Codec codec() const noexcept override { return Codec::kWindow; }
   [[nodiscard]] const std::vector<std::byte>& plan() const noexcept override { return plan_bytes_; }
   [[nodiscard]] warp::PlanBytes warp_plan() const override { return window::warp_plan(plan_); }
+  [[nodiscard]] warp::PlanBytes warp_encode_plan() const override { return window::warp_plan(plan_); }
   [[nodiscard]] std::uint64_t minimum_row_bytes() const noexcept override { return window::minimum_row_bytes(plan_); }
 
   void measure(const std::byte* rows, std::uint64_t num_rows, std::uint32_t* sizes) const override {

@@ -1,0 +1,9 @@
+#pragma once
+
+#include "cuda/kernels.hpp"
+
+namespace stillbit::ibp {
+
+cudaError_t compress(unsigned view_bytes, const cuda::Compression& job, cudaStream_t stream);
+
+}  // namespace stillbit::ibp

@@ -1,0 +1,12 @@
+#include "codecs/window/compress.cuh"
+
+#include "codecs/window/warp_encode.hpp"
+#include "cuda/compress_kernel.cuh"
+
+namespace stillbit::window {
+
+cudaError_t compress(unsigned view_bytes, const cuda::Compression& job, cudaStream_t stream) {
+  return cuda::launch_compress<WarpEncoder>(view_bytes, job, stream);
+}
+
+}  // namespace stillbit::window
