@@ -5,7 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 
-// How warps count the ones of each bit of a row, over many rows: what BitStatistics does on a CPU, with the same result.
+// How warps count the ones of each bit of a row, over many rows: what BitStatistics does on a CPU, with the same
+// result.
 //
 // Every lane has a word of 32 bits of the row, and adds rows bit-sliced, with the adders of positional_count.inl: all
 // 32 counts of a lane are in a few registers. Rows of few bytes, or of no whole words, are counted in laps of several.
@@ -81,8 +82,8 @@ struct SlicedCounters {
   }
 };
 
-/// Takes the four bytes at `offset` of 8 laps, from `lap` on; those behind the source's end are zeros. Only what belongs
-/// to the source is read. The loads of a case do not wait for each other.
+/// Takes the four bytes at `offset` of 8 laps, from `lap` on; those behind the source's end are zeros. Only what
+/// belongs to the source is read. The loads of a case do not wait for each other.
 STILLBIT_WARP void load_laps(const BitCount& job, std::uint64_t lap, std::uint64_t offset, std::uint32_t (&words)[8]) {
   const std::uint64_t end = job.num_rows * job.row_bytes;
   const std::uint64_t first = lap * job.lap_bytes + offset;

@@ -4,7 +4,8 @@
 
 #include <type_traits>
 
-// Rows as warps write them: bits that go into words which were zero before.
+// Rows as warps write them: bits that go into words which were zero before. Words are or-ed throughout: those at the
+// ends of what a lane writes are its neighbours', too.
 
 namespace stillbit::warp {
 
@@ -23,16 +24,14 @@ STILLBIT_WARP void or_bits(Warp& warp, std::uint32_t* words, std::uint32_t bit, 
   if (beyond != 0) warp.fetch_or(word + 2, beyond);
 }
 
-/// One lane's fields, one after the other. Words that the lane fills alone are stored, those at its ends, which it may
-/// share with others, or-ed.
+/// One lane's fields, one after the other. Inside each.
 template <class Warp>
 class LaneBits {
  public:
-  /// Inside each, and only used there.
   STILLBIT_WARP LaneBits(Warp& warp, std::uint32_t* words, std::uint32_t bit)
-      : warp_(warp), word_(words + bit / 32), num_pending_(bit % 32), is_shared_(bit % 32 != 0) {}
+      : warp_(warp), word_(words + bit / 32), num_pending_(bit % 32) {}
 
-  /// Precondition: `bits` has none above `width` (0 to 32, or to 64 where it has as many).
+  /// Precondition: `bits` has none above `width`, which is at most the size of a Number.
   template <class Number>
   STILLBIT_WARP void put(Number bits, unsigned width) {
     static_assert(std::is_same_v<Number, std::uint32_t> || std::is_same_v<Number, std::uint64_t>);
@@ -41,36 +40,25 @@ class LaneBits {
       put(static_cast<std::uint32_t>(bits), low_width);
       put(static_cast<std::uint32_t>(bits >> 32), width - low_width);
     } else {
-      pending_ |= std::uint64_t{bits} << num_pending_;
+      pending_ |= bits << num_pending_;
       num_pending_ += width;
       if (num_pending_ < 32) return;
-      flush();
-      pending_ >>= 32;
+      finish();
+      ++word_;
       num_pending_ -= 32;
+      const unsigned written = width - num_pending_;
+      pending_ = written == 32 ? 0 : bits >> written;
     }
   }
 
-  STILLBIT_WARP void finish() {
-    if (const auto left = static_cast<std::uint32_t>(pending_); left != 0) warp_.fetch_or(word_, left);
-  }
+  /// Writes what is left.
+  STILLBIT_WARP void finish() { warp_.fetch_or(word_, pending_); }
 
  private:
-  STILLBIT_WARP void flush() {
-    const auto word = static_cast<std::uint32_t>(pending_);
-    if (is_shared_) {
-      warp_.fetch_or(word_, word);
-    } else {
-      *word_ = word;
-    }
-    is_shared_ = false;
-    ++word_;
-  }
-
   Warp& warp_;
   std::uint32_t* word_;
-  std::uint64_t pending_ = 0;
-  unsigned num_pending_;
-  bool is_shared_;
+  std::uint32_t pending_ = 0;
+  unsigned num_pending_;  ///< below 32, from the word's low end on
 };
 
 }  // namespace stillbit::warp

@@ -109,12 +109,13 @@ STILLBIT_WARP bool compress_item(Warp& warp, const SlotTable& table, const typen
   }
   clear(warp, stages.output, stages.stage_bytes);
   warp.sync();
-  RowMemory encoded{stages.output, 0, 0};
-  encoded.num_bytes = Encoder::encode(warp, plan, raw.run(0, table.row_bytes),
-                                      reinterpret_cast<std::uint32_t*>(stages.output), stages.scratch);
+  const std::uint32_t num_bytes = Encoder::encode(warp, plan, raw.run(0, table.row_bytes),
+                                                  reinterpret_cast<std::uint32_t*>(stages.output), stages.scratch);
   warp.sync();
-  const bool is_raw = encoded.num_bytes == kStoredRaw;
-  return fill_slot(warp, table, item.row, is_raw ? raw : encoded, is_raw, item.had);
+  const bool is_raw = num_bytes == kStoredRaw;
+  const RowMemory stored{is_raw ? raw.memory : stages.output, is_raw ? raw.first_byte : 0,
+                         is_raw ? raw.num_bytes : num_bytes};
+  return fill_slot(warp, table, item.row, stored, is_raw, item.had);
 }
 
 /// One of `num_warps` warps' part of a request. Rows are dealt out in batches; all lanes look up a batch's rows at
@@ -123,8 +124,7 @@ template <class Encoder, class Warp>
 STILLBIT_WARP void compress(Warp& warp, const SlotTable& table, const typename Encoder::Plan& plan,
                             const CompressRequest& request, const CompressStages& stages, std::uint64_t warp_number,
                             std::uint64_t num_warps, Status* status) {
-  if (request.last_writers.cells != nullptr &&
-      status->fault == static_cast<std::uint32_t>(Fault::kIndexOutOfRange)) {
+  if (request.last_writers.cells != nullptr && status->fault == static_cast<std::uint32_t>(Fault::kIndexOutOfRange)) {
     return;
   }
   const std::uint64_t num_batches = (request.num_rows + request.batch_rows - 1) / request.batch_rows;
@@ -143,24 +143,32 @@ STILLBIT_WARP void compress(Warp& warp, const SlotTable& table, const typename E
     warp.sync();  // the stage is free again
     ++num_stored;
   };
-  for (std::uint64_t batch = warp_number; batch < num_batches; batch += num_warps) {
-    PerLane<Warp, CompressItem> items;
-    warp.each([&](unsigned lane) {
-      if (lane < request.batch_rows)
-        items[lane] = compress_item_at(warp, table, request, batch * request.batch_rows + lane, status);
-    });
-    for (unsigned i = 0; i < request.batch_rows; ++i) {
-      if (num_requested - num_stored == stages.num_stages) store_oldest();
-      const std::uint32_t stage = num_requested % stages.num_stages;
+  PerLane<Warp, CompressItem> items;  // of a batch, and how many of them are requested
+  std::uint32_t num_taken = 0;
+  const auto request_next = [&](std::uint64_t batch) {
+    if (num_taken == 0) {
       warp.each([&](unsigned lane) {
-        if (lane == i) stages.items[stage] = items[lane];
+        if (lane < request.batch_rows)
+          items[lane] = compress_item_at(warp, table, request, batch * request.batch_rows + lane, status);
       });
-      warp.sync();
-      request_row(warp, request, table.row_bytes, stages.items[stage], stages.data + stage * stages.stage_bytes);
-      ++num_requested;
     }
+    const std::uint32_t stage = num_requested % stages.num_stages;
+    warp.each([&](unsigned lane) {
+      if (lane == num_taken) stages.items[stage] = items[lane];
+    });
+    warp.sync();
+    request_row(warp, request, table.row_bytes, stages.items[stage], stages.data + stage * stages.stage_bytes);
+    ++num_requested;
+  };
+  for (std::uint64_t batch = warp_number;;) {
+    while (batch < num_batches && num_requested - num_stored < stages.num_stages) {
+      request_next(batch);
+      num_taken = (num_taken + 1) % request.batch_rows;
+      if (num_taken == 0) batch += num_warps;
+    }
+    if (num_requested == num_stored) return;
+    store_oldest();
   }
-  while (num_stored != num_requested) store_oldest();
 }
 
 }  // namespace stillbit::warp

@@ -79,10 +79,9 @@ warp::Status HostEncoder::run(warp::CompressRequest request, const WarpSetup& se
       const SectionMemory scratch = untouched(warp::kScratchBytes, 0);
       std::vector<warp::CompressItem> items(setup.num_stages);
       warp::HostWarp warp;
-      warp::compress<Encoder>(
-          warp, table_, plan, request,
-          {data.data(), items.data(), output.data(), scratch.data(), stage_bytes, setup.num_stages}, number,
-          setup.num_warps, &status);
+      warp::compress<Encoder>(warp, table_, plan, request,
+                              {data.data(), items.data(), output.data(), scratch.data(), stage_bytes, setup.num_stages},
+                              number, setup.num_warps, &status);
     }
   });
   return status;

@@ -201,7 +201,8 @@ RC_GTEST_PROP(WarpCompress, UpdatesLeaveWhatUpdatesOnTheCpuLeave, ()) {
   const auto dtype = *rc::gen::element(DType::kU8, DType::kBF16, DType::kF32, DType::kI64);
   const auto num_rows = *rc::gen::inRange<std::uint64_t>(1, 80);
   const auto width = *rc::gen::inRange<std::uint64_t>(20, 400);
-  const OwnedTensor raw = make_tensor(dtype, {num_rows, width}, *rc::gen::elementOf(std::to_array(testing::kAllValues)), width);
+  const OwnedTensor raw =
+      make_tensor(dtype, {num_rows, width}, *rc::gen::elementOf(std::to_array(testing::kAllValues)), width);
   CompressedTensor model = compressed(raw, *rc::gen::elementOf(std::to_array(kCodecs)));
   const std::uint64_t stride = *rc::gen::elementOf(strides_for(model));
   const WarpSetup setup{.num_warps = *rc::gen::inRange<std::uint64_t>(1, 5),

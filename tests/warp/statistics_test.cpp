@@ -67,8 +67,7 @@ INSTANTIATE_TEST_SUITE_P(All, WarpRowWidths,
 TEST(WarpStatistics, CountersHoldTheLongestPart) {
   const std::vector<std::byte> ones((kMaxPartLaps + 9) * kStripBytes, std::byte{0xFF});
   const CountSetup setup{.num_warps = 1, .part_laps = kMaxPartLaps};
-  EXPECT_EQ(counted_by_warps(ones, kStripBytes, setup),
-            std::vector<std::uint64_t>(8 * kStripBytes, kMaxPartLaps + 9));
+  EXPECT_EQ(counted_by_warps(ones, kStripBytes, setup), std::vector<std::uint64_t>(8 * kStripBytes, kMaxPartLaps + 9));
 }
 
 TEST(WarpStatistics, CountsOfWarpsAddUpWithTheCpus) {

@@ -131,8 +131,8 @@ struct WarpEncoder {
 
   STILLBIT_WARP static Symbols symbols_of(const Plan& plan, const warp::LaneWords<Word>& words, std::uint32_t column,
                                           std::uint32_t row_shift) {
-    const auto* const shifts = reinterpret_cast<const Symbol*>(reinterpret_cast<const std::byte*>(&plan) +
-                                                               plan.column_shifts_at);
+    const auto* const shifts =
+        reinterpret_cast<const Symbol*>(reinterpret_cast<const std::byte*>(&plan) + plan.column_shifts_at);
     Symbols symbols;
     STILLBIT_UNROLL
     for (unsigned i = 0; i < warp::kLaneColumns; ++i) {
@@ -170,12 +170,13 @@ struct WarpEncoder {
   STILLBIT_WARP static std::uint32_t choose_shift(Warp& warp, const Plan& plan, const warp::ByteRun& row,
                                                   EscapeCounts& counts);
 
-  /// Puts a step's escapes into the later tiers, or writes them out. `ranks` are the numbers of escapes before them;
-  /// they are moved on.
+  /// Puts a step's escapes into the later tiers, or writes them out. `ranks` are the numbers of escapes before them in
+  /// the tiers behind the first, and `num_written_out` that of those behind the last; they are moved on.
   template <class Warp>
   STILLBIT_WARP static void put_escapes(Warp& warp, const Plan& plan, const EncodedPlanes& planes,
                                         const std::uint16_t* symbols, std::uint32_t count,
-                                        std::uint32_t (&ranks)[kMaxWarpTiers], std::uint32_t* dst);
+                                        std::uint32_t (&ranks)[kMaxWarpTiers], std::uint32_t& num_written_out,
+                                        std::uint32_t* dst);
 };
 
 template <class Word>
@@ -252,16 +253,17 @@ template <class Word>
 template <class Warp>
 STILLBIT_WARP std::uint32_t WarpEncoder<Word>::choose_shift(Warp& warp, const Plan& plan, const warp::ByteRun& row,
                                                             EscapeCounts& counts) {
-  if (plan.row_shift_bytes == 0) {
-    counts = count_escapes(warp, plan, row, 0);
-    return 0;
-  }
-  const std::uint32_t middle = mean_near(warp, plan, row, mean_near(warp, plan, row, 0, plan.symbol_mask), 8);
+  const bool has_shift = plan.row_shift_bytes != 0;
+  // All symbols are near the first mean, those far from it are left out of the second. These are loops and not
+  // repeated code, which would be long.
+  std::uint32_t middle = 0;
+  for (std::uint32_t i = 0; i < (has_shift ? 2U : 0U); ++i)
+    middle = mean_near(warp, plan, row, middle, i == 0 ? plan.symbol_mask : 8);
   std::uint32_t best = 0;
   std::uint32_t best_bytes = ~std::uint32_t{0};
-  for (std::uint32_t i = 0; i < 3; ++i) {
+  for (std::uint32_t i = 0; i < (has_shift ? 3U : 1U); ++i) {
     const std::uint32_t beside = i == 2 ? 1 : 0 - i;
-    const std::uint32_t shift = (middle - plan.common_symbol + beside) & plan.symbol_mask;
+    const std::uint32_t shift = has_shift ? (middle - plan.common_symbol + beside) & plan.symbol_mask : 0;
     const EscapeCounts priced = count_escapes(warp, plan, row, shift);
     const std::uint32_t num_bytes = planes_for(plan, priced).num_bytes;
     if (num_bytes >= best_bytes) continue;
@@ -276,7 +278,8 @@ template <class Word>
 template <class Warp>
 STILLBIT_WARP void WarpEncoder<Word>::put_escapes(Warp& warp, const Plan& plan, const EncodedPlanes& planes,
                                                   const std::uint16_t* symbols, std::uint32_t count,
-                                                  std::uint32_t (&ranks)[kMaxWarpTiers], std::uint32_t* dst) {
+                                                  std::uint32_t (&ranks)[kMaxWarpTiers], std::uint32_t& num_written_out,
+                                                  std::uint32_t* dst) {
   for (std::uint32_t first = 0; first < count; first += warp::kLanes) {
     warp::PerLane<Warp, std::uint32_t> symbol;
     warp::PerLane<Warp, bool> is_escape;
@@ -290,21 +293,20 @@ STILLBIT_WARP void WarpEncoder<Word>::put_escapes(Warp& warp, const Plan& plan, 
       const std::uint32_t escapes = warp.ballot(is_escape);
       warp.each([&](unsigned lane) {
         if (!is_escape[lane]) return;
-        const std::uint32_t rank = ranks[i - 1] + warp::popcount(escapes & warp::low_mask(lane));
+        const std::uint32_t rank = ranks[i] + warp::popcount(escapes & warp::low_mask(lane));
         const std::uint32_t code = codes_of(plan, symbol[lane]) >> (i * kCodeBits) & 0xFU;
         is_escape[lane] = code == 0;
         put_code(warp, dst, planes.tiers[i], rank, code);
       });
-      ranks[i - 1] += warp::popcount(escapes);
+      ranks[i] += warp::popcount(escapes);
     }
     const std::uint32_t escapes = warp.ballot(is_escape);
-    std::uint32_t& rank = ranks[plan.num_tiers - 1];
     warp.each([&](unsigned lane) {
       if (!is_escape[lane]) return;
-      const std::uint32_t at = rank + warp::popcount(escapes & warp::low_mask(lane));
+      const std::uint32_t at = num_written_out + warp::popcount(escapes & warp::low_mask(lane));
       warp::or_bits(warp, dst, (planes.symbols_at + at * plan.symbol_size) * 8, symbol[lane]);
     });
-    rank += warp::popcount(escapes);
+    num_written_out += warp::popcount(escapes);
   }
 }
 
@@ -325,6 +327,7 @@ STILLBIT_WARP std::uint32_t WarpEncoder<Word>::encode(Warp& warp, const Plan& pl
 
   auto* const escaped_symbols = reinterpret_cast<std::uint16_t*>(scratch);
   std::uint32_t ranks[kMaxWarpTiers] = {};
+  std::uint32_t num_written_out = 0;
   for (std::uint32_t first = 0; first < plan.num_columns; first += warp::kStepColumns) {
     warp::PerLane<Warp, Symbols> symbols;
     warp::PerLane<Warp, std::uint32_t> escaped;
@@ -365,7 +368,7 @@ STILLBIT_WARP std::uint32_t WarpEncoder<Word>::encode(Warp& warp, const Plan& pl
       }
     });
     warp.sync();
-    put_escapes(warp, plan, planes, escaped_symbols, num_escaped, ranks, dst);
+    put_escapes(warp, plan, planes, escaped_symbols, num_escaped, ranks, num_written_out, dst);
   }
   return planes.num_bytes;
 }

@@ -31,7 +31,8 @@ warp::PlanBytes warp_encode_plan(const Plan& plan) {
   for (std::size_t symbol = 0; symbol < codes.size(); ++symbol) {
     const unsigned tier = layout.tier_of_symbol[symbol];
     unsigned entry = (tier == layout.num_tiers ? kNoTier : tier) << kTierAt;
-    for (unsigned i = 0; i < layout.num_tiers; ++i) entry |= unsigned{layout.code_of_symbol[i][symbol]} << i * kCodeBits;
+    for (unsigned i = 0; i < layout.num_tiers; ++i)
+      entry |= unsigned{layout.code_of_symbol[i][symbol]} << i * kCodeBits;
     codes[symbol] = static_cast<std::uint16_t>(entry);
   }
   const bool has_shifts = layout.column_shifts != nullptr;

@@ -139,8 +139,8 @@ STILLBIT_WARP std::uint32_t WarpEncoder<Word>::encode(Warp& warp, const Plan& pl
   const std::uint32_t num_bytes = (num_bits + 7) / 8;
   if (num_bytes >= row.num_bytes) return warp::kStoredRaw;
 
-  const auto* const places = reinterpret_cast<const LanePlaces*>(reinterpret_cast<const std::byte*>(&plan) +
-                                                                 plan.places_at);
+  const auto* const places =
+      reinterpret_cast<const LanePlaces*>(reinterpret_cast<const std::byte*>(&plan) + plan.places_at);
   std::uint32_t patches_at = plan.num_static_bits;
   for (std::uint32_t first = 0; first < plan.num_columns; first += warp::kStepColumns) {
     warp::PerLane<Warp, std::uint32_t> deviating;

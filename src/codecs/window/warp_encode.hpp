@@ -41,8 +41,7 @@ STILLBIT_WARP std::uint32_t WarpEncoder<Word>::encode(Warp& warp, const Plan& pl
   const auto dropped = static_cast<Number>(warp::low_mask_64(plan.dropped_bits));
   const auto marker = static_cast<Number>(warp::low_mask_64(plan.field_bits));
   const Number limit = plan.field_bits == 0 ? 1 : marker;  // of offsets
-  const std::uint32_t max_exceptions =
-      plan.field_bits == 0 ? 0 : (row.num_bytes - 1 - plan.plane_bytes) / kWordBytes;
+  const std::uint32_t max_exceptions = plan.field_bits == 0 ? 0 : (row.num_bytes - 1 - plan.plane_bytes) / kWordBytes;
   const std::byte* const bases = reinterpret_cast<const std::byte*>(&plan) + plan.bases_at;
   std::uint32_t num_exceptions = 0;
 
