@@ -24,6 +24,20 @@ struct LaneWords {
   static constexpr unsigned kParts = kLaneColumns * sizeof(Word) / 4;
   std::uint32_t parts[kParts];
 
+  /// One word in all columns.
+  STILLBIT_WARP static LaneWords all(NumberOf<Word> word) {
+    LaneWords words;
+    STILLBIT_UNROLL
+    for (unsigned i = 0; i < kParts; ++i) {
+      if constexpr (sizeof(Word) == 8) {
+        words.parts[i] = static_cast<std::uint32_t>(word >> (i % 2 * 32));
+      } else {
+        words.parts[i] = word * (~std::uint32_t{0} / low_mask(8 * sizeof(Word)));
+      }
+    }
+    return words;
+  }
+
   /// `i` is known to the compiler: the parts are in registers.
   STILLBIT_WARP NumberOf<Word> operator[](unsigned i) const {
     if constexpr (sizeof(Word) == 8) {

@@ -125,8 +125,8 @@ struct WarpEncoder {
     std::uint32_t values[warp::kLaneColumns];
   };
 
-  STILLBIT_WARP static std::uint32_t codes_of(const Plan& plan, std::uint32_t symbol) {
-    return reinterpret_cast<const std::uint16_t*>(reinterpret_cast<const std::byte*>(&plan) + plan.codes_at)[symbol];
+  STILLBIT_WARP static const std::uint16_t* codes_of_symbols(const Plan& plan) {
+    return reinterpret_cast<const std::uint16_t*>(reinterpret_cast<const std::byte*>(&plan) + plan.codes_at);
   }
 
   STILLBIT_WARP static Symbols symbols_of(const Plan& plan, const warp::LaneWords<Word>& words, std::uint32_t column,
@@ -225,6 +225,7 @@ template <class Word>
 template <class Warp>
 STILLBIT_WARP EscapeCounts WarpEncoder<Word>::count_escapes(Warp& warp, const Plan& plan, const warp::ByteRun& row,
                                                             std::uint32_t row_shift) {
+  const std::uint16_t* const codes = codes_of_symbols(plan);
   warp::PerLane<Warp, EscapeCounts> beyond;
   warp.each([&](unsigned lane) { beyond[lane] = EscapeCounts{}; });
   for_all_columns(
@@ -233,7 +234,7 @@ STILLBIT_WARP EscapeCounts WarpEncoder<Word>::count_escapes(Warp& warp, const Pl
         const Symbols symbols = symbols_of(plan, words, column, row_shift);
         STILLBIT_UNROLL
         for (unsigned i = 0; i < warp::kLaneColumns; ++i) {
-          const std::uint32_t tier = i < num_columns ? codes_of(plan, symbols.values[i]) >> kTierAt : 0;
+          const std::uint32_t tier = i < num_columns ? codes[symbols.values[i]] >> kTierAt : 0;
           STILLBIT_UNROLL
           for (unsigned t = 0; t < kMaxWarpTiers; ++t) beyond[lane].beyond[t] += tier > t ? 1 : 0;
         }
@@ -294,7 +295,7 @@ STILLBIT_WARP void WarpEncoder<Word>::put_escapes(Warp& warp, const Plan& plan, 
       warp.each([&](unsigned lane) {
         if (!is_escape[lane]) return;
         const std::uint32_t rank = ranks[i] + warp::popcount(escapes & warp::low_mask(lane));
-        const std::uint32_t code = codes_of(plan, symbol[lane]) >> (i * kCodeBits) & 0xFU;
+        const std::uint32_t code = codes_of_symbols(plan)[symbol[lane]] >> (i * kCodeBits) & 0xFU;
         is_escape[lane] = code == 0;
         put_code(warp, dst, planes.tiers[i], rank, code);
       });
@@ -325,6 +326,13 @@ STILLBIT_WARP std::uint32_t WarpEncoder<Word>::encode(Warp& warp, const Plan& pl
     if (lane == 0) warp::or_bits(warp, dst, (codes_plane.at + codes_plane.num_bytes()) * 8, row_shift);
   });
 
+  // Copies of what the plan says: as far as a compiler knows, what is written may change it.
+  const unsigned fixed_bits = plan.fixed_bits;
+  const unsigned dropped_bits = plan.dropped_bits;
+  const unsigned sign_shift = plan.sign_shift;
+  const auto rest_mask = static_cast<Number>(plan.rest_mask);
+  const auto sign_mask = static_cast<Number>(plan.sign_mask);
+  const std::uint16_t* const codes_of_symbol = codes_of_symbols(plan);
   auto* const escaped_symbols = reinterpret_cast<std::uint16_t*>(scratch);
   std::uint32_t ranks[kMaxWarpTiers] = {};
   std::uint32_t num_written_out = 0;
@@ -340,20 +348,20 @@ STILLBIT_WARP std::uint32_t WarpEncoder<Word>::encode(Warp& warp, const Plan& pl
       const std::uint32_t num_columns = plan.num_columns - column;
       const warp::LaneWords<Word> words = warp::lane_words<Word>(row, column);
       symbols[lane] = symbols_of(plan, words, column, row_shift);
-      warp::LaneBits<Warp> fixed(warp, dst, column * plan.fixed_bits);
+      warp::LaneBits<Warp> fixed(warp, dst, column * fixed_bits);
       std::uint64_t codes = 0;
       STILLBIT_UNROLL
       for (unsigned i = 0; i < kLaneColumns; ++i) {
-        if (i >= num_columns) continue;
-        const Number word = words[i];
-        fixed.put((word >> plan.dropped_bits & static_cast<Number>(plan.rest_mask)) |
-                      (word & static_cast<Number>(plan.sign_mask)) >> plan.sign_shift,
-                  plan.fixed_bits);
-        const std::uint32_t code = codes_of(plan, symbols[lane].values[i]) & 0xFU;
-        codes |= std::uint64_t{code} << (8 * i);
+        // Columns that do not exist write zeros, which change nothing.
+        const bool exists = i < num_columns;
+        const Number word = exists ? words[i] : 0;
+        fixed.put((word >> dropped_bits & rest_mask) | (word & sign_mask) >> sign_shift, fixed_bits);
+        const std::uint32_t code = codes_of_symbol[symbols[lane].values[i]] & 0xFU;
+        codes |= std::uint64_t{exists ? code : 0} << (8 * i);
         escaped[lane] |= static_cast<std::uint32_t>(code == 0) << i;
       }
       fixed.finish();
+      escaped[lane] &= warp::low_mask(num_columns);
       put_eight_codes(warp, dst, codes_plane, column, codes);
       rank[lane] = warp::popcount(escaped[lane]);
     });

@@ -24,10 +24,10 @@ struct WarpEncoder {
  private:
   static constexpr unsigned kWordBits = 8 * sizeof(Word);
 
-  STILLBIT_WARP static Number value_of(const Plan& plan, Number word) {
-    if (plan.is_signed == 0) return word >> plan.dropped_bits;
-    const Number magnitude = word & static_cast<Number>(warp::low_mask_64(kWordBits - 1));
-    return magnitude >> plan.dropped_bits << 1 | word >> (kWordBits - 1);
+  /// `sign_bits` is 0 or 1.
+  STILLBIT_WARP static Number value_of(Number word, unsigned dropped_bits, unsigned sign_bits) {
+    const Number magnitude = word & static_cast<Number>(warp::low_mask_64(kWordBits - sign_bits));
+    return magnitude >> dropped_bits << sign_bits | (word >> (kWordBits - 1) & sign_bits);
   }
 };
 
@@ -37,11 +37,17 @@ STILLBIT_WARP std::uint32_t WarpEncoder<Word>::encode(Warp& warp, const Plan& pl
                                                       std::uint32_t* dst, std::byte*) {
   using warp::kLaneColumns;
   constexpr auto kWordBytes = static_cast<std::uint32_t>(sizeof(Word));
-  const auto value_mask = static_cast<Number>(warp::low_mask_64(kWordBits - plan.dropped_bits));
-  const auto dropped = static_cast<Number>(warp::low_mask_64(plan.dropped_bits));
-  const auto marker = static_cast<Number>(warp::low_mask_64(plan.field_bits));
-  const Number limit = plan.field_bits == 0 ? 1 : marker;  // of offsets
-  const std::uint32_t max_exceptions = plan.field_bits == 0 ? 0 : (row.num_bytes - 1 - plan.plane_bytes) / kWordBytes;
+  // Copies of what the plan says: as far as a compiler knows, what is written may change it.
+  const unsigned field_bits = plan.field_bits;
+  const unsigned dropped_bits = plan.dropped_bits;
+  const unsigned sign_bits = plan.is_signed;
+  const auto common_base = warp::LaneWords<Word>::all(static_cast<Number>(plan.base));
+  const bool has_column_bases = plan.bases_at != 0;
+  const auto value_mask = static_cast<Number>(warp::low_mask_64(kWordBits - dropped_bits));
+  const auto dropped = static_cast<Number>(warp::low_mask_64(dropped_bits));
+  const auto marker = static_cast<Number>(warp::low_mask_64(field_bits));
+  const Number limit = field_bits == 0 ? 1 : marker;  // of offsets
+  const std::uint32_t max_exceptions = field_bits == 0 ? 0 : (row.num_bytes - 1 - plan.plane_bytes) / kWordBytes;
   const std::byte* const bases = reinterpret_cast<const std::byte*>(&plan) + plan.bases_at;
   std::uint32_t num_exceptions = 0;
 
@@ -55,21 +61,22 @@ STILLBIT_WARP std::uint32_t WarpEncoder<Word>::encode(Warp& warp, const Plan& pl
       rank[lane] = 0;
       if (column >= plan.num_columns) return;
       words[lane] = warp::lane_words<Word>(row, column);
-      warp::LaneWords<Word> base{};
-      if (plan.bases_at != 0) base = warp::aligned_words<Word>(bases, column);
+      const warp::LaneWords<Word> base = has_column_bases ? warp::aligned_words<Word>(bases, column) : common_base;
       const std::uint32_t num_columns = plan.num_columns - column;
-      warp::LaneBits<Warp> fields(warp, dst, column * plan.field_bits);
+      warp::LaneBits<Warp> fields(warp, dst, column * field_bits);
       STILLBIT_UNROLL
       for (unsigned i = 0; i < kLaneColumns; ++i) {
         const Number word = words[lane][i];
-        const Number from = plan.bases_at == 0 ? static_cast<Number>(plan.base) : base[i];
-        const Number offset = (value_of(plan, word) - from) & value_mask;
+        const Number from = base[i];
+        const Number offset = (value_of(word, dropped_bits, sign_bits) - from) & value_mask;
         const bool is_exception = offset >= limit || (word & dropped) != 0;
-        if (i >= num_columns) continue;
         marked[lane] |= static_cast<std::uint32_t>(is_exception) << i;
-        fields.put(is_exception ? marker : offset, plan.field_bits);
+        // Columns that do not exist write zeros, which change nothing.
+        const Number field = is_exception ? marker : offset;
+        fields.put(i < num_columns ? field : 0, field_bits);
       }
       fields.finish();
+      marked[lane] &= warp::low_mask(num_columns);
       rank[lane] = warp::popcount(marked[lane]);
     });
     const std::uint32_t num_marked = warp::exclusive_sum(warp, rank);
