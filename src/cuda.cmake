@@ -7,18 +7,24 @@ endif()
 add_library(stillbit_cuda MODULE
   api/cuda_backend.cpp
   codecs/dictionary/kernels.cu
+  codecs/escape/compress.cu
   codecs/escape/kernels.cu
+  codecs/ibp/compress.cu
   codecs/ibp/kernels.cu
+  codecs/raw/compress.cu
   codecs/raw/kernels.cu
   codecs/sparse/kernels.cu
+  codecs/window/compress.cu
   codecs/window/kernels.cu
   cuda/device.cpp
   cuda/device_table.cpp
+  cuda/last_writers.cu
   cuda/launch.cpp
   cuda/memory.cpp
   cuda/numa.cpp
   cuda/pieces.cpp
   cuda/pipeline.cpp
+  cuda/slot_writer.cpp
   cuda/status.cpp
 )
 target_include_directories(stillbit_cuda PRIVATE ${PROJECT_SOURCE_DIR}/include ${CMAKE_CURRENT_SOURCE_DIR})

@@ -25,6 +25,12 @@ struct TableOptions {
   Placement placement = Placement::kPinned;
   /// The GPU's number; −1 is the calling thread's current one.
   int device = -1;
+  /// Room for `append`, in tables of slotted tensors in memory of their own: for so many rows in all, and for the tails
+  /// of rows that do not fit their slots, besides those that there are.
+  std::uint64_t capacity_rows = 0;
+  std::uint64_t overflow_bytes = 0;
+  /// The table starts without rows: the tensor, of a sample of them, only says how they are compressed.
+  bool is_empty = false;
 };
 
 /// What a table takes, and where.
@@ -45,7 +51,7 @@ struct GatherOptions {
   std::uint32_t max_sms = 0;
 };
 
-/// A compressed tensor as it was when the table was made, to be expanded on a GPU.
+/// A compressed tensor as it was when the table was made, to be expanded on a GPU, and changed there.
 ///
 /// Calls put work on a stream and return: no memory is allocated, nothing waits, and a call can be captured in a CUDA
 /// graph. What goes wrong on the GPU (an index out of range, a malformed row) is kept until `check`; rows that are well
@@ -73,8 +79,20 @@ class Table {
   /// pieces before are expanded; the first such call allocates two buffers for them.
   void decompress(void* out, Stream stream) const;
 
-  /// Waits for the stream, and throws kOutOfRange or kCorrupt if a call since the last check met an index or a row that
-  /// is wrong: it names the first one found.
+  /// Compresses rows on the GPU, behind the last row: num_rows × row_bytes() bytes in its memory, or pinned. For codecs
+  /// raw, ibp, window and escape. A row whose tail finds no room in the overflow area is not written, which `check`
+  /// reports.
+  void append(const void* rows, std::uint64_t num_rows, Stream stream);
+
+  /// Replaces rows index[0], index[1] … in the same way; of a row that is named twice the last is kept, and if one is
+  /// out of range none is written. Allocates where no call before had as many rows.
+  void update(const std::int64_t* index, const void* rows, std::uint64_t num_rows, Stream stream);
+
+  /// The table as it is now, as a tensor in the host's memory. Waits for the stream.
+  [[nodiscard]] CompressedTensor tensor(Stream stream) const;
+
+  /// Waits for the stream, and throws if a call since the last check met something wrong, of which it names the first
+  /// that was found: kOutOfRange for an index, kCorrupt for a row, kInvalidArgument where the overflow area is full.
   void check(Stream stream) const;
 
  private:

@@ -1,10 +1,14 @@
 // The library with the CUDA code: what it gives the core.
 
 #include "codecs/dictionary/kernels.cuh"
+#include "codecs/escape/compress.cuh"
 #include "codecs/escape/kernels.cuh"
+#include "codecs/ibp/compress.cuh"
 #include "codecs/ibp/kernels.cuh"
+#include "codecs/raw/compress.cuh"
 #include "codecs/raw/kernels.cuh"
 #include "codecs/sparse/kernels.cuh"
+#include "codecs/window/compress.cuh"
 #include "codecs/window/kernels.cuh"
 #include "cuda/backend.hpp"
 #include "cuda/device.hpp"
@@ -32,6 +36,22 @@ Expand expand_of(Codec codec) {
       return sparse::expand;
     case Codec::kDictionary:
       return dictionary::expand;
+    default:
+      return nullptr;
+  }
+}
+
+/// Null where rows are only encoded on the CPU.
+Compress compress_of(Codec codec) {
+  switch (codec) {
+    case Codec::kRaw:
+      return raw::compress;
+    case Codec::kIbp:
+      return ibp::compress;
+    case Codec::kWindow:
+      return window::compress;
+    case Codec::kEscape:
+      return escape::compress;
     default:
       return nullptr;
   }
@@ -70,7 +90,7 @@ DeviceTable* create(const TableSource& source, const TableOptions& options, Fail
     const Expand expand = expand_of(source.codec);
     if (expand == nullptr)
       return unsupported("codec number " + std::to_string(static_cast<unsigned>(source.codec)) + " has no GPU code");
-    STILLBIT_TRY(auto table, DeviceTable::create(source, options, expand));
+    STILLBIT_TRY(auto table, DeviceTable::create(source, options, expand, compress_of(source.codec)));
     made = table.release();
     return {};
   });
@@ -94,6 +114,34 @@ bool decompress(DeviceTable* table, void* out, void* stream, Failure* failure) {
                  [&] { return table->decompress(static_cast<std::byte*>(out), static_cast<cudaStream_t>(stream)); });
 }
 
+bool append(DeviceTable* table, const void* rows, std::uint64_t num_rows, void* stream, Failure* failure) {
+  return guarded(failure, [&] {
+    return table->append(static_cast<const std::byte*>(rows), num_rows, static_cast<cudaStream_t>(stream));
+  });
+}
+
+bool update(DeviceTable* table, const std::int64_t* index, const void* rows, std::uint64_t num_rows, void* stream,
+            Failure* failure) {
+  return guarded(failure, [&] {
+    return table->update(index, static_cast<const std::byte*>(rows), num_rows, static_cast<cudaStream_t>(stream));
+  });
+}
+
+bool overflow_use(const DeviceTable* table, void* stream, warp::OverflowUse* use, Failure* failure) {
+  return guarded(failure, [&]() -> Result<void> {
+    STILLBIT_TRY(*use, table->overflow_use(static_cast<cudaStream_t>(stream)));
+    return {};
+  });
+}
+
+bool read_back(const DeviceTable* table, std::byte* rows, std::uint64_t rows_bytes, std::byte* overflow,
+               std::uint64_t overflow_bytes, void* stream, Failure* failure) {
+  return guarded(failure, [&] {
+    return table->read_back({rows, static_cast<std::size_t>(rows_bytes)},
+                            {overflow, static_cast<std::size_t>(overflow_bytes)}, static_cast<cudaStream_t>(stream));
+  });
+}
+
 bool check_table(DeviceTable* table, void* stream, warp::Status* status, Failure* failure) {
   return guarded(failure, [&]() -> Result<void> {
     STILLBIT_TRY(*status, table->check(static_cast<cudaStream_t>(stream)));
@@ -108,6 +156,10 @@ constexpr Backend kBackend{.version = kBackendVersion,
                            .memory = memory,
                            .gather = gather,
                            .decompress = decompress,
+                           .append = append,
+                           .update = update,
+                           .overflow_use = overflow_use,
+                           .read_back = read_back,
                            .check = check_table};
 
 }  // namespace

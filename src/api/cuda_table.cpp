@@ -19,11 +19,17 @@ struct Table::Impl {
   const Backend& backend;
   DeviceTable* table;
   TableMemory memory;
+  format::PayloadHeader header;  ///< of the tensor as it is now, but for its overflow area
+  std::shared_ptr<const RowCodec> codec;
   std::uint64_t num_rows;
-  std::uint64_t row_bytes;
 
-  Impl(const Backend& loaded, DeviceTable* made, std::uint64_t rows, std::uint64_t bytes)
-      : backend(loaded), table(made), memory(loaded.memory(made)), num_rows(rows), row_bytes(bytes) {}
+  Impl(const Backend& loaded, DeviceTable* made, const CompressedTensor::Impl& source, std::uint64_t rows)
+      : backend(loaded),
+        table(made),
+        memory(loaded.memory(made)),
+        header(source.header),
+        codec(source.codec),
+        num_rows(rows) {}
   Impl(const Impl&) = delete;
   Impl& operator=(const Impl&) = delete;
   ~Impl() { backend.destroy(table); }
@@ -74,10 +80,13 @@ Table::Table(const CompressedTensor& tensor, const TableOptions& options) {
   job.tiles_per_row = tiles_per_row(job.table);
   job.plan = plan.bytes.data();
   job.plan_bytes = plan.bytes.size();
+  const warp::PlanBytes encode_plan = source.codec->warp_encode_plan();
+  job.encode_plan = encode_plan.bytes.data();
+  job.encode_plan_bytes = encode_plan.bytes.size();
   Failure failure;
   DeviceTable* const made = backend.create(job, options, &failure);
   if (made == nullptr) fail(failure);
-  impl_ = std::make_unique<Impl>(backend, made, tensor.num_rows(), tensor.row_bytes());
+  impl_ = std::make_unique<Impl>(backend, made, source, options.is_empty ? 0 : tensor.num_rows());
 }
 
 Table::Table(Table&&) noexcept = default;
@@ -89,7 +98,7 @@ std::uint64_t Table::num_rows() const noexcept {
 }
 
 std::uint64_t Table::row_bytes() const noexcept {
-  return impl_->row_bytes;
+  return impl_->header.geometry.row_bytes;
 }
 
 const TableMemory& Table::memory() const noexcept {
@@ -111,6 +120,44 @@ void Table::decompress(void* out, Stream stream) const {
   if (!impl_->backend.decompress(impl_->table, out, stream, &failure)) fail(failure);
 }
 
+void Table::append(const void* rows, std::uint64_t num_rows, Stream stream) {
+  if (impl_->header.row_dims + 1U != impl_->header.shape.size())
+    throw Error(ErrorCode::kInvalidArgument, "append adds to the first dimension, which must count the rows");
+  Failure failure;
+  if (!impl_->backend.append(impl_->table, rows, num_rows, stream, &failure)) fail(failure);
+  impl_->num_rows += num_rows;
+}
+
+void Table::update(const std::int64_t* index, const void* rows, std::uint64_t num_rows, Stream stream) {
+  Failure failure;
+  if (!impl_->backend.update(impl_->table, index, rows, num_rows, stream, &failure)) fail(failure);
+}
+
+CompressedTensor Table::tensor(Stream stream) const {
+  Failure failure;
+  warp::OverflowUse use;
+  if (!impl_->backend.overflow_use(impl_->table, stream, &use, &failure)) fail(failure);
+  auto made = std::make_unique<CompressedTensor::Impl>();
+  made->header = impl_->header;
+  made->codec = impl_->codec;
+  made->is_unchanged = false;
+  made->unused_overflow_bytes = use.unused_bytes;
+  format::PayloadHeader& header = made->header;
+  if (header.packing != Packing::kSlotted)
+    throw Error(ErrorCode::kUnsupported, "a packed table is the tensor that it was made from");
+  if (header.row_dims < header.shape.size() && header.geometry.num_rows != impl_->num_rows)
+    header.shape[0] = impl_->num_rows;
+  header.geometry = unwrap(row_geometry(header.dtype, header.shape, header.row_dims));
+  header.rows_bytes = impl_->num_rows * header.row_unit;
+  header.overflow_bytes = use.used_bytes;
+  made->rows = Buffer(header.rows_bytes);
+  made->overflow = Buffer(header.overflow_bytes);
+  if (!impl_->backend.read_back(impl_->table, made->rows.data(), header.rows_bytes, made->overflow.data(),
+                                header.overflow_bytes, stream, &failure))
+    fail(failure);
+  return CompressedTensor(std::move(made));
+}
+
 void Table::check(Stream stream) const {
   Failure failure;
   warp::Status status;
@@ -122,6 +169,9 @@ void Table::check(Stream stream) const {
     case warp::Fault::kIndexOutOfRange:
       throw Error(ErrorCode::kOutOfRange, "the index at position " + where + " is out of range: the tensor has " +
                                               std::to_string(impl_->num_rows) + " rows");
+    case warp::Fault::kNoSpace:
+      throw Error(ErrorCode::kInvalidArgument,
+                  "row " + where + " found no room in the overflow area: make the table with more overflow_bytes");
     default:
       throw Error(ErrorCode::kCorrupt, "stored row " + where + " is malformed");
   }

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cuda/launch.hpp"
+#include "warp/slots.hpp"
 #include "warp/table.hpp"
 
 #include <stillbit/cuda.hpp>
@@ -36,6 +37,8 @@ struct TableSource {
   std::uint32_t tiles_per_row = 1;
   const std::byte* plan = nullptr;
   std::uint64_t plan_bytes = 0;
+  const std::byte* encode_plan = nullptr;
+  std::uint64_t encode_plan_bytes = 0;
 };
 
 struct GatherJob {
@@ -59,7 +62,15 @@ struct Backend {
   TableMemory (*memory)(const DeviceTable* table) = nullptr;
   bool (*gather)(DeviceTable* table, const GatherJob& job, Failure* failure) = nullptr;
   bool (*decompress)(DeviceTable* table, void* out, void* stream, Failure* failure) = nullptr;
-  /// Waits for the stream; `status` is what went wrong since the last call.
+  /// Waits, too; `status` is what went wrong since the last call.
+  bool (*append)(DeviceTable* table, const void* rows, std::uint64_t num_rows, void* stream,
+                 Failure* failure) = nullptr;
+  bool (*update)(DeviceTable* table, const std::int64_t* index, const void* rows, std::uint64_t num_rows, void* stream,
+                 Failure* failure) = nullptr;
+  /// These wait for the stream.
+  bool (*overflow_use)(const DeviceTable* table, void* stream, warp::OverflowUse* use, Failure* failure) = nullptr;
+  bool (*read_back)(const DeviceTable* table, std::byte* rows, std::uint64_t rows_bytes, std::byte* overflow,
+                    std::uint64_t overflow_bytes, void* stream, Failure* failure) = nullptr;
   bool (*check)(DeviceTable* table, void* stream, warp::Status* status, Failure* failure) = nullptr;
 };
 

@@ -19,7 +19,7 @@ Bytes section(const std::byte* data, std::uint64_t size) {
 }  // namespace
 
 Result<std::unique_ptr<DeviceTable>> DeviceTable::create(const TableSource& source, const TableOptions& options,
-                                                         Expand expand) {
+                                                         Expand expand, Compress compress) {
   STILLBIT_TRY(const int num_devices, count_devices());
   std::unique_ptr<DeviceTable> made(new DeviceTable());
   made->device_ = options.device;
@@ -36,6 +36,13 @@ Result<std::unique_ptr<DeviceTable>> DeviceTable::create(const TableSource& sour
   made->view_bytes_ = source.view_bytes;
   made->tiles_per_row_ = source.tiles_per_row;
   made->expand_ = expand;
+  const bool can_grow = source.table.is_slotted && options.placement != Placement::kInPlace;
+  if (!can_grow && (options.capacity_rows > 0 || options.overflow_bytes > 0 || options.is_empty))
+    return invalid("a table with room for rows has slotted rows, in memory of its own");
+  made->capacity_rows_ = std::max(options.capacity_rows, source.table.num_rows);
+  made->rows_capacity_ = can_grow ? made->capacity_rows_ * source.table.row_unit : source.table.rows_bytes;
+  made->overflow_capacity_ = source.table.overflow_bytes + options.overflow_bytes;
+  made->used_overflow_ = options.is_empty ? 0 : source.table.overflow_bytes;
   STILLBIT_TRY(made->map_, DeviceMemory::holding(section(source.table.map, source.map_bytes)));
   STILLBIT_TRY(made->index_, DeviceMemory::holding(section(source.table.index, source.index_bytes)));
   STILLBIT_TRY(made->plan_, DeviceMemory::holding(section(source.plan, source.plan_bytes)));
@@ -44,6 +51,8 @@ Result<std::unique_ptr<DeviceTable>> DeviceTable::create(const TableSource& sour
   made->table_.map = made->map_.data();
   made->table_.index = made->index_.data();
   STILLBIT_CHECK(made->place(source, options.placement));
+  STILLBIT_CHECK(made->make_writer(source, compress));
+  if (options.is_empty) made->set_num_rows(0);
 
   std::uint64_t workspace_bytes = 0;
   for (const Policy& policy : {kLinkPolicy, kMemoryPolicy}) {
@@ -67,7 +76,7 @@ Result<void> DeviceTable::place(const TableSource& source, Placement placement) 
   if (placement != Placement::kDevice) {
     const Result<void> placed = placement == Placement::kInPlace ? place_in_place(source) : place_pinned(source);
     if (placed.ok()) {
-      if (source.table.rows_bytes < kMinPipelineBytes) return {};
+      if (source.table.rows_bytes < kMinPipelineBytes || capacity_rows_ > source.table.num_rows) return {};
       STILLBIT_TRY(pieces_, cut_into_pieces(source.table));
       return {};
     }
@@ -82,8 +91,8 @@ Result<void> DeviceTable::place(const TableSource& source, Placement placement) 
 }
 
 Result<void> DeviceTable::place_pinned(const TableSource& source) {
-  STILLBIT_TRY(pinned_rows_, PinnedMemory::allocate(source.table.rows_bytes));
-  STILLBIT_TRY(pinned_overflow_, PinnedMemory::allocate(source.table.overflow_bytes));
+  STILLBIT_TRY(pinned_rows_, PinnedMemory::allocate(rows_capacity_));
+  STILLBIT_TRY(pinned_overflow_, PinnedMemory::allocate(overflow_capacity_));
   std::memcpy(pinned_rows_.data(), source.table.rows, source.table.rows_bytes);
   std::memcpy(pinned_overflow_.data(), source.table.overflow, source.table.overflow_bytes);
   table_.rows = pinned_rows_.data();
@@ -111,10 +120,84 @@ Result<void> DeviceTable::place_in_place(const TableSource& source) {
 }
 
 Result<void> DeviceTable::place_on_device(const TableSource& source) {
-  STILLBIT_TRY(device_rows_, DeviceMemory::holding(section(source.table.rows, source.table.rows_bytes)));
-  STILLBIT_TRY(device_overflow_, DeviceMemory::holding(section(source.table.overflow, source.table.overflow_bytes)));
+  STILLBIT_TRY(device_rows_,
+               DeviceMemory::holding(section(source.table.rows, source.table.rows_bytes), rows_capacity_));
+  STILLBIT_TRY(device_overflow_,
+               DeviceMemory::holding(section(source.table.overflow, source.table.overflow_bytes), overflow_capacity_));
   table_.rows = device_rows_.data();
   table_.overflow = device_overflow_.data();
+  return {};
+}
+
+void DeviceTable::set_num_rows(std::uint64_t num_rows) noexcept {
+  table_.num_rows = table_.num_tiles = table_.num_stored_tiles = num_rows;
+  table_.rows_bytes = table_.present_end = num_rows * table_.row_unit;
+  pieces_.clear();  // of the rows that there were
+}
+
+Result<void> DeviceTable::make_writer(const TableSource& source, Compress compress) {
+  if (compress == nullptr || !table_.is_slotted || memory_.placement == Placement::kInPlace) return {};
+  // Any tail that was stored lies in the area.
+  table_.overflow_bytes = overflow_capacity_;
+  warp::SlotTable slots;
+  slots.slots = const_cast<std::byte*>(table_.rows);
+  slots.overflow = const_cast<std::byte*>(table_.overflow);
+  slots.overflow_capacity = overflow_capacity_;
+  slots.num_rows = capacity_rows_;
+  slots.stride = table_.row_unit;
+  slots.row_bytes = table_.tile_bytes;
+  const Policy& policy = memory_.placement == Placement::kDevice ? kMemoryPolicy : kLinkPolicy;
+  STILLBIT_TRY(writer_, SlotWriter::create(section(source.encode_plan, source.encode_plan_bytes), view_bytes_, compress,
+                                           slots, used_overflow_, limits_, policy));
+  return {};
+}
+
+Result<SlotWriter*> DeviceTable::writer_for(const std::byte* rows) const {
+  if (writer_ == nullptr)
+    return unsupported(
+        "rows are written on the GPU where the tensor is slotted, its codec raw, ibp, window or escape, "
+        "and its memory the table's own");
+  STILLBIT_CHECK(check_memory(rows, "rows", 1));
+  return writer_.get();
+}
+
+Result<void> DeviceTable::append(const std::byte* rows, std::uint64_t num_rows, cudaStream_t stream) {
+  if (num_rows == 0 || table_.row_bytes == 0) return {};
+  STILLBIT_TRY(const DeviceScope scope, DeviceScope::enter(device_));
+  STILLBIT_TRY(SlotWriter* const writer, writer_for(rows));
+  if (num_rows > capacity_rows_ - table_.num_rows) {
+    return invalid(std::to_string(num_rows) + " rows are too many: the table has " + std::to_string(table_.num_rows) +
+                   " and room for " + std::to_string(capacity_rows_));
+  }
+  writer->set_num_rows(capacity_rows_);
+  STILLBIT_CHECK(writer->write(rows, num_rows, table_.num_rows, status(), stream));
+  set_num_rows(table_.num_rows + num_rows);
+  return {};
+}
+
+Result<void> DeviceTable::update(const std::int64_t* index, const std::byte* rows, std::uint64_t num_rows,
+                                 cudaStream_t stream) {
+  if (num_rows == 0 || table_.row_bytes == 0) return {};
+  STILLBIT_TRY(const DeviceScope scope, DeviceScope::enter(device_));
+  STILLBIT_TRY(SlotWriter* const writer, writer_for(rows));
+  STILLBIT_CHECK(check_memory(index, "index", 8));
+  writer->set_num_rows(table_.num_rows);
+  return writer->write(rows, num_rows, index, status(), stream);
+}
+
+Result<warp::OverflowUse> DeviceTable::overflow_use(cudaStream_t stream) const {
+  STILLBIT_TRY(const DeviceScope scope, DeviceScope::enter(device_));
+  if (writer_ == nullptr) return warp::OverflowUse{.used_bytes = used_overflow_};
+  STILLBIT_TRY(warp::OverflowUse use, writer_->use(stream));
+  use.used_bytes = std::min(use.used_bytes, overflow_capacity_);
+  return use;
+}
+
+Result<void> DeviceTable::read_back(MutableBytes rows, MutableBytes overflow, cudaStream_t stream) const {
+  STILLBIT_TRY(const DeviceScope scope, DeviceScope::enter(device_));
+  STILLBIT_CUDA(cudaMemcpyAsync(rows.data(), table_.rows, rows.size(), cudaMemcpyDefault, stream));
+  STILLBIT_CUDA(cudaMemcpyAsync(overflow.data(), table_.overflow, overflow.size(), cudaMemcpyDefault, stream));
+  STILLBIT_CUDA(cudaStreamSynchronize(stream));
   return {};
 }
 
@@ -138,7 +221,7 @@ Result<void> DeviceTable::expand(const warp::Table& table, const warp::Request& 
   job.request.batch_items = job.launch.batch_items;
   job.plan = plan_.data();
   job.workspace = workspace_.data();
-  job.status = reinterpret_cast<warp::Status*>(status_.data());
+  job.status = status();
   return cuda::check(expand_(view_bytes_, job, stream), "the launch of a kernel");
 }
 

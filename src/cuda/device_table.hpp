@@ -4,6 +4,7 @@
 #include "cuda/kernels.hpp"
 #include "cuda/memory.hpp"
 #include "cuda/pipeline.hpp"
+#include "cuda/slot_writer.hpp"
 
 #include <memory>
 
@@ -13,8 +14,9 @@ namespace stillbit::cuda {
 /// kernels need, allocated once.
 class DeviceTable {
  public:
+  /// `compress` may be null: rows can then not be written.
   static Result<std::unique_ptr<DeviceTable>> create(const TableSource& source, const TableOptions& options,
-                                                     Expand expand);
+                                                     Expand expand, Compress compress);
 
   [[nodiscard]] const TableMemory& memory() const noexcept { return memory_; }
 
@@ -22,9 +24,21 @@ class DeviceTable {
   Result<void> decompress(std::byte* out, cudaStream_t stream);
   Result<warp::Status> check(cudaStream_t stream);
 
+  /// Rows of the GPU's memory, compressed behind the last row.
+  Result<void> append(const std::byte* rows, std::uint64_t num_rows, cudaStream_t stream);
+  /// The same, in the place of rows.
+  Result<void> update(const std::int64_t* index, const std::byte* rows, std::uint64_t num_rows, cudaStream_t stream);
+  /// What of the overflow area is in use. Waits for the stream.
+  Result<warp::OverflowUse> overflow_use(cudaStream_t stream) const;
+  /// The first bytes of both sections, to the host. Waits for the stream.
+  Result<void> read_back(MutableBytes rows, MutableBytes overflow, cudaStream_t stream) const;
+
  private:
   DeviceTable() = default;
 
+  Result<void> make_writer(const TableSource& source, Compress compress);
+  /// The writer, or a fault that says why there is none, after a look at what is to be written.
+  Result<SlotWriter*> writer_for(const std::byte* rows) const;
   Result<void> place(const TableSource& source, Placement placement);
   Result<void> place_pinned(const TableSource& source);
   Result<void> place_in_place(const TableSource& source);
@@ -32,6 +46,8 @@ class DeviceTable {
   /// Puts tiles of `table`, which may be a part of this one, on the stream.
   Result<void> expand(const warp::Table& table, const warp::Request& request, const Policy& policy,
                       cudaStream_t stream);
+  void set_num_rows(std::uint64_t num_rows) noexcept;
+  [[nodiscard]] warp::Status* status() const noexcept { return reinterpret_cast<warp::Status*>(status_.data()); }
   Result<void> check_memory(const void* address, const char* what, std::uint64_t alignment) const;
 
   int device_ = 0;
@@ -42,6 +58,11 @@ class DeviceTable {
   std::uint32_t tiles_per_row_ = 1;
   Expand expand_ = nullptr;
   TableMemory memory_;
+  // Room for what is written: at least what there is.
+  std::uint64_t capacity_rows_ = 0;
+  std::uint64_t rows_capacity_ = 0;
+  std::uint64_t overflow_capacity_ = 0;
+  std::uint64_t used_overflow_ = 0;  ///< when the table was made
   PinnedMemory pinned_rows_;
   PinnedMemory pinned_overflow_;
   DeviceMemory device_rows_;
@@ -53,6 +74,7 @@ class DeviceTable {
   DeviceMemory workspace_;
   std::vector<Piece> pieces_;  ///< for the copy engine; empty where the table is expanded where it lies
   std::unique_ptr<Pipeline> pipeline_;
+  std::unique_ptr<SlotWriter> writer_;
 };
 
 }  // namespace stillbit::cuda

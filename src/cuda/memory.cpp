@@ -56,8 +56,8 @@ Result<DeviceMemory> DeviceMemory::allocate(std::uint64_t size) {
   return memory;
 }
 
-Result<DeviceMemory> DeviceMemory::holding(Bytes bytes) {
-  STILLBIT_TRY(DeviceMemory memory, allocate(bytes.size()));
+Result<DeviceMemory> DeviceMemory::holding(Bytes bytes, std::uint64_t capacity) {
+  STILLBIT_TRY(DeviceMemory memory, allocate(std::max<std::uint64_t>(bytes.size(), capacity)));
   if (!bytes.empty()) STILLBIT_CUDA(cudaMemcpy(memory.data_, bytes.data(), bytes.size(), cudaMemcpyHostToDevice));
   return memory;
 }

@@ -15,8 +15,8 @@ class DeviceMemory {
   DeviceMemory() = default;
   /// Of the current GPU; its last 64 bytes and more are zeros behind the `size` bytes that were asked for.
   static Result<DeviceMemory> allocate(std::uint64_t size);
-  /// The same, with these bytes in it.
-  static Result<DeviceMemory> holding(Bytes bytes);
+  /// The same, with these bytes in it, and room for `capacity` bytes in all.
+  static Result<DeviceMemory> holding(Bytes bytes, std::uint64_t capacity = 0);
 
   DeviceMemory(DeviceMemory&& other) noexcept;
   DeviceMemory& operator=(DeviceMemory&& other) noexcept;

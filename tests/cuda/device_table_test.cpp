@@ -4,6 +4,7 @@
 #include "cuda/device_table.hpp"
 
 #include "api/warp_codecs.hpp"
+#include "api/warp_encoders.hpp"
 #include "api/warp_table.hpp"
 #include "cuda/device.hpp"
 #include "tests/cuda/fake_runtime.hpp"
@@ -50,6 +51,47 @@ cudaError_t launch_on_cpu(unsigned view_bytes, const cuda::Expansion& job, cudaS
   return cudaSuccess;
 }
 
+template <class Encoder>
+void play(const cuda::Compression& job) {
+  const std::uint64_t num_warps = std::uint64_t{job.launch.num_blocks} * job.launch.num_warps;
+  const auto& plan = *static_cast<const typename Encoder::Plan*>(job.plan);
+  std::vector<uint4> memory(std::size_t{job.launch.num_stages} * job.launch.stage_bytes / 16 + 1);
+  std::vector<uint4> scratch(warp::kScratchBytes / 16);
+  std::vector<warp::CompressItem> items(job.launch.num_stages - 1);
+  auto* const data = reinterpret_cast<std::byte*>(memory.data());
+  const warp::CompressStages stages{data,
+                                    items.data(),
+                                    data + std::uint64_t{job.launch.num_stages - 1} * job.launch.stage_bytes,
+                                    reinterpret_cast<std::byte*>(scratch.data()),
+                                    job.launch.stage_bytes,
+                                    job.launch.num_stages - 1};
+  for (std::uint64_t number = 0; number < num_warps; ++number) {
+    warp::HostWarp warp;
+    warp::compress<Encoder>(warp, job.table, plan, job.request, stages, number, num_warps, job.status);
+  }
+}
+
+cudaError_t compress_on_cpu(unsigned view_bytes, const cuda::Compression& job, cudaStream_t stream) {
+  FakeRuntime::enqueue(stream, [view_bytes, job, codec = played_codec] {
+    with_warp_encoder(codec, view_bytes, [&](auto found) { play<decltype(found)>(job); });
+  });
+  return cudaSuccess;
+}
+
+}  // namespace
+
+/// In place of the kernel.
+cudaError_t cuda::find_last_writers(const Compression& job, const DeviceLimits&, cudaStream_t stream) {
+  FakeRuntime::enqueue(stream, [job] {
+    warp::HostWarp warp;
+    warp::find_last_writers(warp, job.request.last_writers, job.request.index,
+                            static_cast<std::uint32_t>(job.request.num_rows), job.table.num_rows, 0, 1, job.status);
+  });
+  return cudaSuccess;
+}
+
+namespace {
+
 class Tables : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -72,7 +114,8 @@ class Tables : public ::testing::Test {
     return compress(make_tensor(DType::kBF16, std::move(shape), values, 3).view(), options);
   }
 
-  static Result<std::unique_ptr<DeviceTable>> table_of(const CompressedTensor& tensor, Placement placement) {
+  static Result<std::unique_ptr<DeviceTable>> table_of(const CompressedTensor& tensor,
+                                                       const cuda::TableOptions& options) {
     const format::Payload sections = tensor.impl().sections();
     const warp::PlanBytes plan = tensor.impl().codec->warp_plan();
     cuda::TableSource source;
@@ -89,7 +132,14 @@ class Tables : public ::testing::Test {
     source.plan = plan.bytes.data();
     source.plan_bytes = plan.bytes.size();
     played_codec = tensor.codec();
-    return DeviceTable::create(source, {.placement = placement, .device = -1}, launch_on_cpu);
+    const warp::PlanBytes encode_plan = tensor.impl().codec->warp_encode_plan();
+    source.encode_plan = encode_plan.bytes.data();
+    source.encode_plan_bytes = encode_plan.bytes.size();
+    return DeviceTable::create(source, options, launch_on_cpu,
+                               has_warp_encoder(tensor.codec()) ? compress_on_cpu : nullptr);
+  }
+  static Result<std::unique_ptr<DeviceTable>> table_of(const CompressedTensor& tensor, Placement placement) {
+    return table_of(tensor, cuda::TableOptions{.placement = placement});
   }
 
   static std::vector<std::byte> expected(const CompressedTensor& tensor) {
@@ -114,7 +164,8 @@ class Tables : public ::testing::Test {
 
 TEST_F(Tables, EveryPlacementExpandsAndGathers) {
   for (const Placement placement : {Placement::kPinned, Placement::kInPlace, Placement::kDevice}) {
-    for (const Codec codec : {Codec::kRaw, Codec::kIbp, Codec::kWindow, Codec::kEscape, Codec::kSparse, Codec::kDictionary}) {
+    for (const Codec codec :
+         {Codec::kRaw, Codec::kIbp, Codec::kWindow, Codec::kEscape, Codec::kSparse, Codec::kDictionary}) {
       for (const Packing packing : {Packing::kPacked, Packing::kSlotted}) {
         const CompressedTensor tensor = compressed(codec, packing, {700, 100});
         const auto table = table_of(tensor, placement);
@@ -152,6 +203,89 @@ TEST_F(Tables, APipelineKeepsTheOrderWhateverItsPace) {
     EXPECT_EQ(FakeRuntime::get().num_streams, 2U) << "the tensor is large enough for a stream of copies";
     expect_expands(*table.value(), tensor);
   }
+}
+
+/// A table without rows, planned on those of `raw`, with room for them.
+cuda::TableOptions room_for(const CompressedTensor& tensor, Placement placement, std::uint64_t overflow_bytes) {
+  return {
+      .placement = placement, .capacity_rows = tensor.num_rows(), .overflow_bytes = overflow_bytes, .is_empty = true};
+}
+
+TEST_F(Tables, RowsAreCompressedOnTheGpuBehindEachOther) {
+  const OwnedTensor raw = make_tensor(DType::kBF16, {700, 100}, Values::kOutliers, 3);
+  for (const Codec codec : {Codec::kRaw, Codec::kIbp, Codec::kWindow, Codec::kEscape}) {
+    const CompressedTensor tensor = compressed(codec, Packing::kSlotted, {700, 100});
+    for (const Placement placement : {Placement::kPinned, Placement::kDevice}) {
+      const auto table = table_of(tensor, room_for(tensor, placement, 20000));
+      ASSERT_TRUE(table.ok()) << table.fault().message;
+      const cuda::DeviceMemory rows = cuda::DeviceMemory::holding(raw.data).value();
+      ASSERT_TRUE(table.value()->append(rows.data(), 300, stream_).ok());
+      ASSERT_TRUE(table.value()->append(rows.data() + 300 * 200, 400, stream_).ok());
+      expect_expands(*table.value(), tensor);
+      EXPECT_LE(table.value()->overflow_use(stream_).value().used_bytes, tensor.impl().header.overflow_bytes + 20000);
+      const auto full = table.value()->append(rows.data(), 1, stream_);
+      ASSERT_FALSE(full.ok());
+      EXPECT_EQ(full.fault().message, "1 rows are too many: the table has 700 and room for 700");
+    }
+  }
+}
+
+TEST_F(Tables, OfARowThatIsNamedTwiceTheLastIsKept) {
+  const CompressedTensor tensor = compressed(Codec::kEscape, Packing::kSlotted, {700, 100});
+  const auto table = table_of(tensor, {.overflow_bytes = 100000});
+  ASSERT_TRUE(table.ok());
+  const OwnedTensor fresh = make_tensor(DType::kBF16, {4, 100}, Values::kRandomBits, 8);
+  const std::vector<std::int64_t> index{5, 699, 5, 0};
+  const cuda::DeviceMemory d_index = cuda::DeviceMemory::holding(std::as_bytes(std::span(index))).value();
+  const cuda::DeviceMemory rows = cuda::DeviceMemory::holding(fresh.data).value();
+  ASSERT_TRUE(table.value()
+                  ->update(reinterpret_cast<const std::int64_t*>(d_index.data()), rows.data(), index.size(), stream_)
+                  .ok());
+  CompressedTensor expected = compressed(Codec::kEscape, Packing::kSlotted, {700, 100});
+  expected.update(std::span<const std::int64_t>(index), fresh.data);
+  expect_expands(*table.value(), expected);
+}
+
+TEST_F(Tables, AnOverflowAreaThatIsFullIsReported) {
+  const CompressedTensor tensor = compressed(Codec::kWindow, Packing::kSlotted, {700, 100});
+  const auto table = table_of(tensor, {.capacity_rows = 710});
+  ASSERT_TRUE(table.ok());
+  const OwnedTensor fresh = make_tensor(DType::kBF16, {10, 100}, Values::kRandomBits, 8);
+  const cuda::DeviceMemory rows = cuda::DeviceMemory::holding(fresh.data).value();
+  ASSERT_TRUE(table.value()->append(rows.data(), 10, stream_).ok());
+  const warp::Status status = table.value()->check(stream_).value();
+  EXPECT_EQ(status.fault, static_cast<std::uint32_t>(warp::Fault::kNoSpace));
+  EXPECT_GE(status.where, 700U);
+}
+
+TEST_F(Tables, WhatIsWrittenIsReadBack) {
+  const CompressedTensor tensor = compressed(Codec::kWindow, Packing::kSlotted, {700, 100});
+  const auto table = table_of(tensor, room_for(tensor, Placement::kPinned, 20000));
+  const cuda::DeviceMemory rows = cuda::DeviceMemory::holding(expected(tensor)).value();
+  ASSERT_TRUE(table.value()->append(rows.data(), 700, stream_).ok());
+  const warp::OverflowUse use = table.value()->overflow_use(stream_).value();
+  std::vector<std::byte> slots(tensor.impl().header.rows_bytes);
+  std::vector<std::byte> overflow(use.used_bytes);
+  ASSERT_TRUE(table.value()->read_back(slots, overflow, stream_).ok());
+  EXPECT_EQ(use.used_bytes, tensor.impl().header.overflow_bytes);
+  // One warp after the other fills the slots: only where tails lie may differ from the CPU's.
+  const std::uint64_t stride = tensor.impl().header.row_unit;
+  for (std::uint64_t row = 0; row < 700; ++row) {
+    const auto* const slot = slots.data() + row * stride;
+    EXPECT_TRUE(std::equal(slot, slot + stride - 13, tensor.impl().rows.data() + row * stride)) << row;
+  }
+}
+
+TEST_F(Tables, WhereRowsCannotBeWrittenOneFaultSaysWhy) {
+  const CompressedTensor packed = compressed(Codec::kWindow, Packing::kPacked, {700, 100});
+  const auto table = table_of(packed, Placement::kPinned);
+  const cuda::DeviceMemory rows = on_device(200);
+  const auto appended = table.value()->append(rows.data(), 1, stream_);
+  ASSERT_FALSE(appended.ok());
+  EXPECT_EQ(appended.fault().code, ErrorCode::kUnsupported);
+  const auto room = table_of(packed, {.capacity_rows = 1000});
+  ASSERT_FALSE(room.ok());
+  EXPECT_EQ(room.fault().code, ErrorCode::kInvalidArgument);
 }
 
 TEST_F(Tables, AGatherNeitherAllocatesNorWaits) {
