@@ -385,6 +385,37 @@ TEST(EscapeKernels, SurviveAnyBytesAndAgreeOnThem) {
   }
 }
 
+TEST(EscapeKernels, RowsPastTheCachesBeginAnywhereAndNothingBesideThemIsWritten) {
+  constexpr std::uint64_t kNumRows = 3;
+  for (const unsigned view_bytes : {1U, 2U, 4U, 8U}) {
+    for (const std::uint64_t num_columns : {9U, 64U, 130U, 300U}) {
+      const auto plans = plans_of_every_kind(view_bytes, num_columns);
+      for (std::size_t kind = 0; kind < plans.size(); kind += 5) {
+        const Plan& plan = plans[kind];
+        const OwnedTensor tensor = rows_for(plan, kNumRows, 4, num_columns);
+        const auto codec = make(plan);
+        std::vector<Row> raw;
+        std::vector<Row> stored;
+        std::vector<StoredRow> rows;
+        for (std::uint64_t i = 0; i < kNumRows; ++i) {
+          const auto begin = tensor.data.begin() + static_cast<std::ptrdiff_t>(i * plan.row_bytes);
+          raw.emplace_back(begin, begin + static_cast<std::ptrdiff_t>(plan.row_bytes));
+          stored.push_back(encoded(*codec, raw.back()));
+          const std::uint64_t num_bytes = stored.back().size();
+          stored.back().resize(num_bytes + RowCodec::kSlack);
+          rows.push_back({stored.back().data(), num_bytes, num_bytes == plan.row_bytes});
+        }
+        for (const cpu::Isa isa : isas()) {
+          for (std::uint64_t misaligned_by = 0; misaligned_by < 64; ++misaligned_by) {
+            ASSERT_EQ(testing::decoded_past_caches(*make(plan, isa), rows, plan.row_bytes, misaligned_by), raw)
+                << cpu::name(isa) << ", " << view_bytes << " bytes, " << num_columns << " columns, " << misaligned_by;
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(EscapeKernels, TheWidestRowsComeBack) {
   for (const unsigned view_bytes : {1U, 2U, 8U}) {
     for (const Plan& plan : plans_of_every_kind(view_bytes, kMaxRowBytes / view_bytes)) {

@@ -41,6 +41,27 @@ std::optional<Row> decoded(const RowCodec& codec, const Row& stored, std::uint64
   return expanded;
 }
 
+std::optional<std::vector<Row>> decoded_past_caches(const RowCodec& codec, const std::vector<StoredRow>& rows,
+                                                    std::uint64_t row_bytes, std::uint64_t misaligned_by) {
+  constexpr std::uint64_t kLineBytes = 64;
+  constexpr std::byte kGuard{0xA5};
+  const std::uint64_t num_bytes = rows.size() * row_bytes;
+  Row memory(num_bytes + 4 * kLineBytes, kGuard);
+  const std::uint64_t to_line = kLineBytes - reinterpret_cast<std::uintptr_t>(memory.data()) % kLineBytes;
+  const std::uint64_t begin = to_line + kLineBytes + misaligned_by;
+  if (codec.decode_past_caches(rows.data(), rows.size(), memory.data() + begin) != rows.size()) return std::nullopt;
+  for (std::uint64_t i = 0; i < memory.size(); ++i) {
+    if (i >= begin && i < begin + num_bytes) continue;
+    EXPECT_EQ(memory[i], kGuard) << "byte " << i << " of " << begin << " to " << begin + num_bytes;
+  }
+  std::vector<Row> expanded;
+  for (std::uint64_t i = 0; i < rows.size(); ++i) {
+    const auto row = memory.begin() + static_cast<std::ptrdiff_t>(begin + i * row_bytes);
+    expanded.emplace_back(row, row + static_cast<std::ptrdiff_t>(row_bytes));
+  }
+  return expanded;
+}
+
 Row stream_of(std::initializer_list<std::pair<std::uint64_t, unsigned>> fields) {
   Row stream(64);
   std::uint64_t num_bits = 0;

@@ -23,6 +23,11 @@ Row encoded(const RowCodec& codec, const Row& row);
 /// see. Expects that a warp of a GPU does the same.
 std::optional<Row> decoded(const RowCodec& codec, const Row& stored, std::uint64_t row_bytes, bool is_raw = false);
 
+/// The same for several rows, past the caches and to an address that is `misaligned_by` bytes behind a line's begin;
+/// expects that nothing beside them is written.
+std::optional<std::vector<Row>> decoded_past_caches(const RowCodec& codec, const std::vector<StoredRow>& rows,
+                                                    std::uint64_t row_bytes, std::uint64_t misaligned_by);
+
 /// A stream of fields: {bits, width} after {bits, width}.
 Row stream_of(std::initializer_list<std::pair<std::uint64_t, unsigned>> fields);
 

@@ -1,6 +1,7 @@
 // The loops of codec escape over rows: which stage follows which. Included once per instruction set, behind the stages
 // (stages.inl, or what an instruction set has in their place), in the same namespace. An instruction set also says
-// whether it has stores that pass the caches (kCanPassCaches), orders them (finish_stores), and ends a row (put_row).
+// whether it has stores that pass the caches (kCanPassCaches), orders them (finish_stores), and ends a row: from
+// symbols in memory (put_row), or, where up to kFewEscapes of them are missing, from what is stored (put_row_of_few).
 //
 // Symbols are worked on in scratch memory, a plane of them at a time: a row's symbols stay in the first-level cache
 // between two stages, and each stage is a loop without branches that data decides.
@@ -73,8 +74,7 @@ inline Shifted choose_shift(const RowLayout& layout, const Symbol* symbols) {
 }
 
 template <class Word>
-void measure(const RowLayout& shared_layout, const std::byte* rows, std::uint64_t num_rows, std::uint32_t* sizes) {
-  const RowLayout layout = shared_layout;
+void measure(const RowLayout& layout, const std::byte* rows, std::uint64_t num_rows, std::uint32_t* sizes) {
   with_scratch<Word>(layout.num_columns, [&](auto& scratch) {
     for (std::uint64_t i = 0; i < num_rows; ++i) {
       std::uint64_t size = layout.row_bytes;
@@ -89,9 +89,8 @@ void measure(const RowLayout& shared_layout, const std::byte* rows, std::uint64_
 }
 
 template <class Word>
-std::uint64_t encode(const RowLayout& shared_layout, const std::byte* row, std::byte* dst) {
+std::uint64_t encode(const RowLayout& layout, const std::byte* row, std::byte* dst) {
   using Symbol = SymbolOf<Word>;
-  const RowLayout layout = shared_layout;
   return with_scratch<Word>(layout.num_columns, [&](auto& scratch) -> std::uint64_t {
     Symbol* symbols = scratch.symbols[0];
     const auto store_raw = [&] {
@@ -135,25 +134,32 @@ inline const std::uint16_t* written_out(const std::byte* src, std::uint64_t coun
   return dst;
 }
 
+template <class Word, bool kPastCaches>
+bool put_row_of_few(const RowLayout& layout, const StoredRow& row, SymbolOf<Word> shift, const std::byte* second_codes,
+                    std::uint64_t num_escapes, std::byte* dst);
+
 template <class Word, bool kPastCaches, class RowScratch>
-inline bool decode_row(const RowLayout& layout, const std::byte* src, std::uint64_t num_bytes, std::byte* dst,
-                       RowScratch& scratch) {
+inline bool decode_row(const RowLayout& layout, const StoredRow& row, std::byte* dst, RowScratch& scratch) {
   using Symbol = SymbolOf<Word>;
-  if (num_bytes < layout.minimum_row_bytes) return false;
-  const std::byte* const end = src + num_bytes;
-  const std::byte* in = src + layout.fixed_bytes;
+  if (row.num_bytes < layout.minimum_row_bytes) return false;
+  const std::byte* const end = row.data + row.num_bytes;
+  const std::byte* in = row.data + layout.fixed_bytes;
   std::uint64_t count[kMaxTiers + 1] = {layout.num_columns};
+  count[1] = begin_first_tier(layout, in, scratch.symbols[0], scratch.escapes[0]);
+  in += layout.code_bytes;
   Symbol shift = 0;
-  for (unsigned i = 0; i < layout.num_tiers; ++i) {
+  if (layout.row_shifts) {
+    shift = load<Symbol>(in);
+    in += sizeof(Symbol);
+  }
+  if constexpr (kFewEscapes<Word> > 0) {
+    if (count[1] <= kFewEscapes<Word>) return put_row_of_few<Word, kPastCaches>(layout, row, shift, in, count[1], dst);
+  }
+  for (unsigned i = 1; i < layout.num_tiers; ++i) {
     const std::uint64_t plane_bytes = (count[i] * layout.tier_bits[i] + 7) / 8;
     if (plane_bytes > static_cast<std::uint64_t>(end - in)) return false;
-    count[i + 1] = i == 0 ? begin_first_tier(layout, in, scratch.symbols[0], scratch.escapes[0])
-                          : decode_tier(layout, i, in, count[i], scratch.symbols[i], scratch.escapes[i]);
+    count[i + 1] = decode_tier(layout, i, in, count[i], scratch.symbols[i], scratch.escapes[i]);
     in += plane_bytes;
-    if (i == 0 && layout.row_shifts) {
-      shift = load<Symbol>(in);
-      in += sizeof(Symbol);
-    }
   }
   const std::uint64_t num_written_out = count[layout.num_tiers];
   if (num_written_out * sizeof(Symbol) > static_cast<std::uint64_t>(end - in)) return false;
@@ -162,18 +168,17 @@ inline bool decode_row(const RowLayout& layout, const std::byte* src, std::uint6
     fill_escapes(scratch.escapes[i], count[i], next, scratch.symbols[i]);
     next = scratch.symbols[i];
   }
-  put_row<Word, kPastCaches>(layout, src, shift, scratch.symbols[0], scratch.escapes[0], next, dst);
+  put_row<Word, kPastCaches>(layout, row, shift, scratch.symbols[0], scratch.escapes[0], next, dst);
   return true;
 }
 
 template <class Word, bool kPastCaches>
-std::uint64_t decode(const RowLayout& shared_layout, const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) {
-  const RowLayout layout = shared_layout;
+std::uint64_t decode(const RowLayout& layout, const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) {
   return with_scratch<Word>(layout.num_columns, [&](auto& scratch) -> std::uint64_t {
     for (std::uint64_t i = 0; i < num_rows; ++i, dst += layout.row_bytes) {
       if (rows[i].is_raw) {
         __builtin_memcpy(dst, rows[i].data, layout.row_bytes);
-      } else if (!decode_row<Word, kPastCaches>(layout, rows[i].data, rows[i].num_bytes, dst, scratch)) {
+      } else if (!decode_row<Word, kPastCaches>(layout, rows[i], dst, scratch)) {
         return i;
       }
     }

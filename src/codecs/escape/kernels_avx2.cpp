@@ -93,14 +93,17 @@ struct Lanes<std::uint32_t> {
 #include "codecs/escape/decode_avx2.inl"
 
 template <class Word, bool kPastCaches>
-inline void put_row(const RowLayout& layout, const std::byte* fixed, SymbolOf<Word> shift, SymbolOf<Word>* symbols,
+inline void put_row(const RowLayout& layout, const StoredRow& row, SymbolOf<Word> shift, SymbolOf<Word>* symbols,
                     const std::uint64_t* escapes, const SymbolOf<Word>* next, std::byte* dst) {
   if constexpr (sizeof(Word) <= 4) {
-    put_words<Word, kPastCaches>(layout, fixed, shift, symbols, next, dst);
+    put_words<Word, kPastCaches>(layout, row.data, shift, symbols, next, dst);
   } else {
-    end_first_tier<Word>(layout, fixed, shift, symbols, escapes, next, dst);
+    end_first_tier<Word>(layout, row.data, shift, symbols, escapes, next, dst);
   }
 }
+
+template <class Word>
+constexpr std::uint64_t kFewEscapes = 0;
 
 constexpr bool kCanPassCaches = true;
 inline void finish_stores() {

@@ -16,12 +16,15 @@ namespace {
 
 #include "codecs/escape/fields.inl"
 
+template <class Word>
+constexpr std::uint64_t kFewEscapes = 0;
+
 constexpr bool kCanPassCaches = false;
 [[maybe_unused]] inline void finish_stores() {}
 template <class Word, bool kPastCaches>
-inline void put_row(const RowLayout& layout, const std::byte* fixed, SymbolOf<Word> shift, SymbolOf<Word>* symbols,
+inline void put_row(const RowLayout& layout, const StoredRow& row, SymbolOf<Word> shift, SymbolOf<Word>* symbols,
                     const std::uint64_t* escapes, const SymbolOf<Word>* next, std::byte* dst) {
-  end_first_tier<Word>(layout, fixed, shift, symbols, escapes, next, dst);
+  end_first_tier<Word>(layout, row.data, shift, symbols, escapes, next, dst);
 }
 
 #include "codecs/escape/kernels.inl"

@@ -12,6 +12,8 @@ namespace {
 
 #include "fields/plane_bmi2.inl"
 
+#include "fields/vectors_avx512.inl"
+
 #include "codecs/window/chunk.inl"
 
 #include "codecs/window/fields_bmi2.inl"

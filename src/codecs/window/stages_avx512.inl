@@ -97,9 +97,39 @@ inline std::uint64_t split_chunk(const RowLayout& layout, const std::byte* words
 /// How values become words.
 enum class Join { kAsIs, kRotated, kMoved };
 
-template <class Word, Join kJoin, bool kHasColumnBases>
-inline bool join_words(const RowLayout& layout, const std::byte* src, std::uint64_t num_exception_bytes,
-                       std::byte* dst) {
+/// Rows up to this size are taken from memory without touching what lies behind them (StoredBytes). In longer ones a
+/// line more does not matter, but the shuffles that this costs do.
+constexpr std::uint64_t kShortRowBytes = 1024;
+
+/// The words that did not fit into fields, in order, where they lie. Those that are not there, of a malformed row, are
+/// read from where it ends.
+struct ExceptionsInMemory {
+  static constexpr bool kIsShortRow = false;
+  const std::byte* src;
+  std::uint64_t num_bytes;
+
+  ExceptionsInMemory(const StoredBytes& row, const std::byte* first)
+      : src(first), num_bytes(static_cast<std::uint64_t>(row.end - first)) {}
+
+  [[nodiscard]] __m512i from(std::uint64_t offset) const {
+    return _mm512_loadu_si512(src + (offset < num_bytes ? offset : num_bytes));
+  }
+};
+
+/// The same in a register, where one vector holds them.
+struct ExceptionsInRegister {
+  static constexpr bool kIsShortRow = true;
+  __m512i words;
+  std::uint64_t num_bytes;
+
+  ExceptionsInRegister(const StoredBytes& row, const std::byte* first)
+      : words(row.load_last(first)), num_bytes(static_cast<std::uint64_t>(row.end - first)) {}
+
+  [[nodiscard]] __m512i from(std::uint64_t offset) const { return bytes_from(words, offset); }
+};
+
+template <class Word, class Writer, class Exceptions, Join kJoin, bool kHasColumnBases>
+inline bool join_words(const RowLayout& layout, const StoredBytes& row, std::byte* dst) {
   const __m512i from_byte = _mm512_loadu_si512(layout.unpacking.from_byte);
   const __m512i from_bit = _mm512_loadu_si512(layout.unpacking.from_bit);
   const __m512i places = Lanes<Word>::set(layout.field_places);
@@ -110,7 +140,8 @@ inline bool join_words(const RowLayout& layout, const std::byte* src, std::uint6
   const std::uint64_t plane_step = layout.unpacking.plane_bytes;
   const std::byte* column_bases = layout.bases;
   const std::uint64_t row_bytes = layout.row_bytes;
-  const std::byte* const exceptions = src + layout.plane_bytes;
+  const std::byte* src = row.begin;
+  const Exceptions exceptions(row, src + layout.plane_bytes);
   std::uint64_t taken = 0;
 
   const auto word_of = [&](__m512i value) {
@@ -120,50 +151,66 @@ inline bool join_words(const RowLayout& layout, const std::byte* src, std::uint6
     return _mm512_ternarylogic_epi64(Lanes<Word>::shift_right(value, 1), magnitude,
                                      Lanes<Word>::shift_left(value, sign_shift), kFirstUnderSecondOrThird);
   };
-  const auto join = [&](std::uint64_t offset, MaskOf<Word> lanes) {
-    const __m512i packed = _mm512_permutexvar_epi8(from_byte, _mm512_loadu_si512(src));
+  const auto join = [&](std::uint64_t offset, MaskOf<Word> lanes, __m512i bytes) __attribute__((always_inline)) {
+    const __m512i packed = _mm512_permutexvar_epi8(from_byte, bytes);
     const __m512i field = _mm512_and_si512(_mm512_multishift_epi64_epi8(from_bit, packed), places);
     src += plane_step;
     const MaskOf<Word> found = Lanes<Word>::equal(field, marker) & lanes;
     const __m512i value = Lanes<Word>::add(field, kHasColumnBases ? _mm512_loadu_si512(column_bases + offset) : base);
     const __m512i word = word_of(value);
-    // Exceptions that are not there, of a malformed row, are read from where it ends. The load is kept apart from the
-    // expansion: as one instruction they take several times as long (AMD Zen 4).
-    const std::uint64_t from = taken < num_exception_bytes ? taken : num_exception_bytes;
-    __m512i next = _mm512_loadu_si512(exceptions + from);  // NOLINT(misc-const-correctness): may be changed below
+    // A load is kept apart from the expansion: as one instruction they take several times as long (AMD Zen 4).
+    __m512i next = exceptions.from(taken);  // NOLINT(misc-const-correctness): may be changed below
     __asm__("" : "+v"(next));
     taken += count_of(found) * sizeof(Word);
     return Lanes<Word>::expand(word, found, next);
   };
+  const auto load_last = [&] { return Exceptions::kIsShortRow ? row.load_last(src) : _mm512_loadu_si512(src); };
+  Writer writer(dst);
+  const std::uint64_t whole_bytes = row_bytes / kVectorBytes * kVectorBytes;
+  const std::uint64_t loaded_last = Exceptions::kIsShortRow && whole_bytes > 0 ? kVectorBytes : 0;
   std::uint64_t offset = 0;
-  if (layout.past_caches && reinterpret_cast<std::uintptr_t>(dst) % kVectorBytes == 0) {
-    for (; offset + kVectorBytes <= row_bytes; offset += kVectorBytes)
-      _mm512_stream_si512(reinterpret_cast<__m512i*>(dst + offset), join(offset, kAllLanes<Word>));
-  } else {
-    for (; offset + kVectorBytes <= row_bytes; offset += kVectorBytes)
-      _mm512_storeu_si512(dst + offset, join(offset, kAllLanes<Word>));
+  for (; offset + loaded_last < whole_bytes; offset += kVectorBytes)
+    writer.put(offset, join(offset, kAllLanes<Word>, _mm512_loadu_si512(src)));
+  if (loaded_last > 0) {
+    writer.put(offset, join(offset, kAllLanes<Word>, load_last()));
+    offset += kVectorBytes;
   }
+  writer.finish(offset);
   if (offset < row_bytes) {
     const MaskOf<Word> lanes = lanes_of<Word>(row_bytes - offset);
-    Lanes<Word>::store(dst + offset, lanes, join(offset, lanes));
+    Lanes<Word>::store(dst + offset, lanes, join(offset, lanes, load_last()));
   }
-  return taken <= num_exception_bytes;
+  return taken <= exceptions.num_bytes;
+}
+
+template <class Word, bool kIsSigned, class Writer, class Exceptions>
+inline bool join_row(const RowLayout& layout, const StoredBytes& row, std::byte* dst) {
+  const bool by_column = layout.has_column_bases;
+  if constexpr (!kIsSigned) {
+    return by_column ? join_words<Word, Writer, Exceptions, Join::kAsIs, true>(layout, row, dst)
+                     : join_words<Word, Writer, Exceptions, Join::kAsIs, false>(layout, row, dst);
+  }
+  if (layout.dropped_bits == 0) {
+    return by_column ? join_words<Word, Writer, Exceptions, Join::kRotated, true>(layout, row, dst)
+                     : join_words<Word, Writer, Exceptions, Join::kRotated, false>(layout, row, dst);
+  }
+  return by_column ? join_words<Word, Writer, Exceptions, Join::kMoved, true>(layout, row, dst)
+                   : join_words<Word, Writer, Exceptions, Join::kMoved, false>(layout, row, dst);
+}
+
+template <class Word, bool kIsSigned, class Writer>
+inline bool join_row(const RowLayout& layout, const std::byte* src, std::uint64_t num_exception_bytes, std::byte* dst) {
+  const StoredBytes row{src, src + layout.plane_bytes + num_exception_bytes};
+  const bool is_short = layout.row_bytes <= kShortRowBytes && num_exception_bytes <= kVectorBytes;
+  return is_short ? join_row<Word, kIsSigned, Writer, ExceptionsInRegister>(layout, row, dst)
+                  : join_row<Word, kIsSigned, Writer, ExceptionsInMemory>(layout, row, dst);
 }
 
 /// As in stages.inl.
 template <class Word, bool kIsSigned>
 inline bool join_row(const RowLayout& layout, const std::byte* src, std::uint64_t num_exception_bytes, std::byte* dst) {
-  const bool by_column = layout.has_column_bases;
-  if constexpr (!kIsSigned) {
-    return by_column ? join_words<Word, Join::kAsIs, true>(layout, src, num_exception_bytes, dst)
-                     : join_words<Word, Join::kAsIs, false>(layout, src, num_exception_bytes, dst);
-  }
-  if (layout.dropped_bits == 0) {
-    return by_column ? join_words<Word, Join::kRotated, true>(layout, src, num_exception_bytes, dst)
-                     : join_words<Word, Join::kRotated, false>(layout, src, num_exception_bytes, dst);
-  }
-  return by_column ? join_words<Word, Join::kMoved, true>(layout, src, num_exception_bytes, dst)
-                   : join_words<Word, Join::kMoved, false>(layout, src, num_exception_bytes, dst);
+  return layout.past_caches ? join_row<Word, kIsSigned, LineWriter>(layout, src, num_exception_bytes, dst)
+                            : join_row<Word, kIsSigned, VectorWriter>(layout, src, num_exception_bytes, dst);
 }
 
 /// Orders stores that went past the caches before what follows.
