@@ -14,9 +14,16 @@ namespace {
 /// Tiles that are found before the codec expands them together.
 constexpr std::uint64_t kBatchTiles = 64;
 
-/// How far ahead of the row that is expanded memory is requested, in rows that are gathered in no order. They are also
-/// expanded in batches of so many: one batch's rows arrive while the one before is expanded.
+/// The same for rows that are gathered in no order: one batch's rows arrive while those before are expanded, and what
+/// is requested at once must not be more than a core can wait for.
+constexpr std::uint64_t kBatchRows = 8;
+
+/// How far ahead of a batch memory is requested, in rows that are gathered in no order.
 constexpr std::uint64_t kPrefetchRows = 16;
+
+/// Shorter rows that are gathered are written in the ordinary way: stores past the caches wait for each other, and the
+/// rows that arrive wait with them.
+constexpr std::uint64_t kPastCachesRowBytes = 1024;
 
 /// Output bytes of one task; less than two tasks are not worth a thread.
 constexpr std::uint64_t kTaskBytes = std::uint64_t{256} << 10;
@@ -26,28 +33,55 @@ Fault corrupt_row(const Decoder& decoder, std::uint64_t tile) {
   return corrupt((decoder.header.num_repeats > 0 ? "stored row " : "row ") + std::to_string(row) + " is malformed");
 }
 
-/// Expands stored tiles tile_of(0) … tile_of(count − 1). Tiles are handed to the codec in batches; one that had to be
-/// put together in scratch memory ends its batch, since the next such one takes its place.
+/// Requests the memory of rows that are gathered, each once, ahead of where they are expanded.
+template <class TileOf>
+class Requests {
+ public:
+  Requests(const packing::RowReader& reader, std::uint64_t count, const TileOf& tile_of)
+      : reader_(reader), count_(count), tile_of_(tile_of) {}
+
+  /// The rows from `next` on are the next to be expanded.
+  void keep_ahead_of(std::uint64_t next) {
+    for (const std::uint64_t end = std::min(count_, next + kBatchRows + kPrefetchRows); num_rows_ < end; ++num_rows_)
+      reader_.prefetch(tile_of_(num_rows_));
+    for (const std::uint64_t end = std::min(count_, next + 2 * kBatchRows); num_tails_ < end; ++num_tails_)
+      reader_.prefetch_tail(tile_of_(num_tails_));
+  }
+
+ private:
+  const packing::RowReader& reader_;
+  std::uint64_t count_;
+  const TileOf& tile_of_;
+  std::uint64_t num_rows_ = 0;   ///< requested
+  std::uint64_t num_tails_ = 0;  ///< rows whose tails were requested, where they have any
+};
+
+/// Expands stored tiles tile_of(0) … tile_of(count − 1). Tiles are handed to the codec in batches; one for which there
+/// is no more scratch memory begins the next batch.
 template <class TileOf>
 Result<void> expand_tiles(const Decoder& decoder, std::uint64_t count, std::byte* dst, const TileOf& tile_of,
                           bool is_random, bool is_large) {
   using Place = packing::RowReader::Place;
   const std::uint64_t tile_bytes = decoder.header.tiles().row_bytes;
+  const std::uint64_t batch_tiles = is_random ? kBatchRows : kBatchTiles;
   packing::RowReader::Scratch scratch;
   StoredRow batch[kBatchTiles];
-  const std::uint64_t batch_tiles = is_random ? kPrefetchRows : kBatchTiles;
-  std::uint64_t batch_first = 0;
-  for (std::uint64_t i = 0; i < count; ++i) {
-    if (is_random && i + kPrefetchRows < count) decoder.reader.prefetch(tile_of(i + kPrefetchRows));
-    const std::uint64_t in_batch = i - batch_first;
-    const Place place = decoder.reader.locate(tile_of(i), scratch, batch[in_batch]);
-    if (place == Place::kCorrupt) return corrupt_row(decoder, tile_of(i));
-    if (place == Place::kInSection && in_batch + 1 < batch_tiles && i + 1 < count) continue;
-    std::byte* const out = dst + batch_first * tile_bytes;
-    const std::uint64_t expanded = is_large ? decoder.codec.decode_past_caches(batch, in_batch + 1, out)
-                                            : decoder.codec.decode(batch, in_batch + 1, out);
-    if (expanded != in_batch + 1) return corrupt_row(decoder, tile_of(batch_first + expanded));
-    batch_first = i + 1;
+  Requests requests(decoder.reader, count, tile_of);
+  for (std::uint64_t first = 0; first < count;) {
+    if (is_random) requests.keep_ahead_of(first);
+    const std::uint64_t most = std::min(batch_tiles, count - first);
+    scratch.clear();
+    std::uint64_t num_tiles = 0;
+    for (; num_tiles < most; ++num_tiles) {
+      const Place place = decoder.reader.locate(tile_of(first + num_tiles), scratch, batch[num_tiles]);
+      if (place == Place::kCorrupt) return corrupt_row(decoder, tile_of(first + num_tiles));
+      if (place == Place::kNoRoom) break;
+    }
+    std::byte* const out = dst + first * tile_bytes;
+    const std::uint64_t expanded = is_large ? decoder.codec.decode_past_caches(batch, num_tiles, out)
+                                            : decoder.codec.decode(batch, num_tiles, out);
+    if (expanded != num_tiles) return corrupt_row(decoder, tile_of(first + expanded));
+    first += num_tiles;
   }
   return {};
 }
@@ -146,7 +180,7 @@ Result<void> Decoder::gather(std::span<const Index> index, std::byte* dst, unsig
   const std::uint64_t row_bytes = header.geometry.row_bytes;
   STILLBIT_CHECK(check_indices(index, header.geometry.num_rows));
   if (row_bytes == 0) return {};
-  const bool is_large = index.size() * row_bytes >= cpu::kPastCachesBytes;
+  const bool is_large = row_bytes >= kPastCachesRowBytes && index.size() * row_bytes >= cpu::kPastCachesBytes;
   return for_each_task(
       index.size(), row_bytes, num_threads, [&](std::uint64_t first, std::uint64_t count) -> Result<void> {
         const auto row_of = [&](std::uint64_t i) { return static_cast<std::uint64_t>(index[first + i]); };

@@ -1,13 +1,24 @@
 #include "packings/row_reader.hpp"
 
-#include "packings/slot.hpp"
-
 #include <algorithm>
 
 namespace stillbit::packing {
 namespace {
 
 constexpr std::uint64_t kSectorBytes = 32;
+
+/// Scratch memory has so many bytes, or room for one row.
+constexpr std::uint64_t kScratchBytes = std::uint64_t{32} << 10;
+
+/// Starts to load the lines that bytes `begin` to `end` of a section touch, as many as are worth it.
+void prefetch_lines(Bytes section, std::uint64_t begin, std::uint64_t end) noexcept {
+  constexpr std::uint64_t kLineBytes = 64;
+  constexpr std::uint64_t kMaxLines = 64;
+  const std::byte* const last = section.data() + std::min(end, begin + kLineBytes * kMaxLines);
+  for (const std::byte* at = section.data() + begin; at < last;
+       at += kLineBytes - reinterpret_cast<std::uintptr_t>(at) % kLineBytes)
+    __builtin_prefetch(at, 0, 2);
+}
 
 /// Sectors that `num_bytes` bytes from `offset` on touch, where sectors are counted from offset 0.
 std::uint64_t sectors(std::uint64_t offset, std::uint64_t num_bytes) noexcept {
@@ -29,7 +40,22 @@ RowReader::RowReader(const format::PayloadHeader& header, Bytes map, Bytes index
       index_(index),
       rows_(rows),
       overflow_(overflow),
-      slack_(slack) {}
+      slack_(slack) {
+  if (packing_ == Packing::kSlotted && row_unit_ < tiles_.row_bytes && rows_.size() + slack_ >= RowCodec::kSlack)
+    num_whole_slots_ = std::min(tiles_.num_rows, (rows_.size() + slack_ - RowCodec::kSlack) / row_unit_);
+}
+
+/// Room for a row, or null when it has to wait until the scratch is cleared.
+std::byte* RowReader::room_for(std::uint64_t num_bytes, Scratch& scratch) {
+  const std::uint64_t begin = scratch.used_;
+  const std::uint64_t end = begin + num_bytes + RowCodec::kSlack;
+  if (end > scratch.bytes_.size()) {
+    if (begin > 0) return nullptr;
+    scratch.bytes_.resize(std::max(end, kScratchBytes));
+  }
+  scratch.used_ = end;
+  return scratch.bytes_.data() + begin;
+}
 
 std::uint64_t RowReader::packed_start(std::uint64_t row) const noexcept {
   const std::uint64_t entry_offset = row / format::kIndexBlockTiles * format::index_entry_bytes(index_bits_);
@@ -55,14 +81,15 @@ bool RowReader::packed_range(std::uint64_t row, Range& range) const noexcept {
   return is_sound(range);
 }
 
-RowReader::Place RowReader::readable(StoredRow row, Scratch& scratch, StoredRow& found) const {
+RowReader::Place RowReader::readable(const StoredRow& row, Scratch& scratch, StoredRow& found) const {
   found = row;
   const auto left = static_cast<std::uint64_t>(rows_.data() + rows_.size() - row.data);
-  if (row.is_raw || row.num_bytes + RowCodec::kSlack <= left + slack_) return Place::kInSection;
-  scratch.bytes.resize(std::max<std::size_t>(scratch.bytes.size(), row.num_bytes + RowCodec::kSlack));
-  std::copy_n(row.data, row.num_bytes, scratch.bytes.data());
-  found.data = scratch.bytes.data();
-  return Place::kInScratch;
+  if (row.is_raw || row.num_bytes + RowCodec::kSlack <= left + slack_) return Place::kFound;
+  std::byte* const room = room_for(row.num_bytes, scratch);
+  if (room == nullptr) return Place::kNoRoom;
+  std::copy_n(row.data, row.num_bytes, room);
+  found.data = room;
+  return Place::kFound;
 }
 
 RowReader::Place RowReader::locate_slotted(std::uint64_t row, Scratch& scratch, StoredRow& found) const {
@@ -82,27 +109,28 @@ RowReader::Place RowReader::locate_slotted(std::uint64_t row, Scratch& scratch, 
   const std::uint64_t head_bytes = slot_head_bytes(row_unit_);
   const std::uint64_t num_bytes = head_bytes + trailer.tail_bytes;
   if (is_raw ? num_bytes != tiles_.row_bytes : num_bytes >= tiles_.row_bytes) return Place::kCorrupt;
-  scratch.bytes.resize(std::max<std::size_t>(scratch.bytes.size(), num_bytes + RowCodec::kSlack));
-  std::copy_n(slot, head_bytes, scratch.bytes.data());
-  std::copy_n(overflow_.data() + trailer.tail_offset, trailer.tail_bytes, scratch.bytes.data() + head_bytes);
-  found = {scratch.bytes.data(), num_bytes, is_raw};
-  return Place::kInScratch;
+  std::byte* const room = room_for(num_bytes, scratch);
+  if (room == nullptr) return Place::kNoRoom;
+  std::copy_n(slot, head_bytes, room);
+  std::copy_n(overflow_.data() + trailer.tail_offset, trailer.tail_bytes, room + head_bytes);
+  found = {room, num_bytes, is_raw};
+  return Place::kFound;
 }
 
-RowReader::Place RowReader::locate(std::uint64_t row, Scratch& scratch, StoredRow& found) const {
+RowReader::Place RowReader::locate_any(std::uint64_t row, Scratch& scratch, StoredRow& found) const {
   if (packing_ == Packing::kSlotted) return locate_slotted(row, scratch, found);
-  if (index_bits_ != 0 && row == scratch.next_row && row + 1 < tiles_.num_rows) {
+  if (index_bits_ != 0 && row == scratch.next_row_ && row + 1 < tiles_.num_rows) {
     // As packed_range, with what is known.
-    const Range range{scratch.next_start, packed_start(row + 1)};
-    ++scratch.next_row;
-    scratch.next_start = range.end;
+    const Range range{scratch.next_start_, packed_start(row + 1)};
+    ++scratch.next_row_;
+    scratch.next_start_ = range.end;
     if (!is_sound(range)) return Place::kCorrupt;
     return readable(row_in(range), scratch, found);
   }
   Range range{};
   if (!packed_range(row, range)) return Place::kCorrupt;
-  scratch.next_row = row + 1;
-  scratch.next_start = range.end;
+  scratch.next_row_ = row + 1;
+  scratch.next_start_ = range.end;
   return readable(row_in(range), scratch, found);
 }
 
@@ -121,13 +149,15 @@ Bytes RowReader::raw_rows() const noexcept {
 }
 
 void RowReader::prefetch(std::uint64_t row) const noexcept {
-  constexpr std::uint64_t kLineBytes = 64;
-  constexpr std::uint64_t kMaxLines = 64;
   Range range{row * row_unit_, (row + 1) * row_unit_};
   if (packing_ == Packing::kPacked && !packed_range(row, range)) return;
-  const std::uint64_t end = std::min(range.end, range.begin + kLineBytes * kMaxLines);
-  for (std::uint64_t offset = range.begin; offset < end; offset += kLineBytes)
-    __builtin_prefetch(rows_.data() + offset, 0, 2);
+  prefetch_lines(rows_, range.begin, range.end);
+}
+
+void RowReader::request_tail(std::uint64_t row) const noexcept {
+  const SlotTrailer trailer = slot_trailer(rows_.data() + row * row_unit_, row_unit_);
+  if (trailer.tail_offset > overflow_.size() || trailer.tail_bytes > overflow_.size() - trailer.tail_offset) return;
+  prefetch_lines(overflow_, trailer.tail_offset, trailer.tail_offset + trailer.tail_bytes);
 }
 
 std::uint64_t RowReader::num_sectors(std::uint64_t row) const noexcept {

@@ -3,6 +3,7 @@
 #include "codecs/codec.hpp"
 #include "core/bits.hpp"
 #include "format/payload.hpp"
+#include "packings/slot.hpp"
 
 #include <cstdint>
 #include <vector>
@@ -17,15 +18,22 @@ class RowReader {
   RowReader(const format::PayloadHeader& header, Bytes map, Bytes index, Bytes rows, Bytes overflow,
             std::uint64_t slack);
 
-  /// One for each thread: memory for a row that has to be put together, and where the row behind the last one starts,
+  /// One for each thread: memory for rows that have to be put together, and where the row behind the last one starts,
   /// which is mostly the next that is wanted.
-  struct Scratch {
-    std::vector<std::byte> bytes;
-    std::uint64_t next_row = ~std::uint64_t{0};
-    std::uint64_t next_start = 0;
+  class Scratch {
+   public:
+    /// Gives up what was put together: its memory is used again.
+    void clear() noexcept { used_ = 0; }
+
+   private:
+    friend class RowReader;
+    std::vector<std::byte> bytes_;
+    std::uint64_t used_ = 0;
+    std::uint64_t next_row_ = ~std::uint64_t{0};
+    std::uint64_t next_start_ = 0;
   };
 
-  enum class Place { kInSection, kInScratch, kCorrupt };
+  enum class Place { kFound, kNoRoom, kCorrupt };
 
   /// Which stored row a row is: itself, unless rows that repeat others are left out. What is returned is below the
   /// number of stored rows if the map is sound; `locate` checks it.
@@ -35,15 +43,27 @@ class RowReader {
   }
 
   /// Finds stored row `row`; one that is not there is corrupt: the memory of an index that was checked may be changed
-  /// by another thread since. A row in scratch is valid until the next call with the same scratch. RowCodec::kSlack
-  /// bytes behind the row are readable.
-  Place locate(std::uint64_t row, Scratch& scratch, StoredRow& found) const;
+  /// by another thread since. RowCodec::kSlack bytes behind the row are readable. A row that has to be put together is
+  /// valid until the scratch is cleared, which has room for one at least, and for several short ones.
+  Place locate(std::uint64_t row, Scratch& scratch, StoredRow& found) const {
+    // Nearly all rows of a slotted tensor.
+    if (row < num_whole_slots_ && holds_row(rows_.data() + row * row_unit_)) {
+      found = {rows_.data() + row * row_unit_, row_unit_ - format::kSlotTagBytes, false};
+      return Place::kFound;
+    }
+    return locate_any(row, scratch, found);
+  }
 
   /// All rows, when they are raw and lie back to back: the tensor itself. Empty otherwise.
   [[nodiscard]] Bytes raw_rows() const noexcept;
 
   /// Starts to load the memory that `locate` will look at.
   void prefetch(std::uint64_t row) const noexcept;
+
+  /// Once that has arrived: starts to load what of the row lies in the overflow area.
+  void prefetch_tail(std::uint64_t row) const noexcept {
+    if (row < num_whole_slots_ && !holds_row(rows_.data() + row * row_unit_)) request_tail(row);
+  }
 
   /// Memory sectors of 32 bytes that reading the row touches, the index aside: what crosses a bus in place of the raw
   /// row. 0 for a corrupt row.
@@ -58,8 +78,14 @@ class RowReader {
   [[nodiscard]] StoredRow row_in(const Range& range) const noexcept;
   [[nodiscard]] bool packed_range(std::uint64_t row, Range& range) const noexcept;
   [[nodiscard]] std::uint64_t packed_start(std::uint64_t row) const noexcept;
+  [[nodiscard]] bool holds_row(const std::byte* slot) const noexcept {
+    return slot_tag(slot, row_unit_) == format::SlotTag::kInline;
+  }
+  void request_tail(std::uint64_t row) const noexcept;
+  static std::byte* room_for(std::uint64_t num_bytes, Scratch& scratch);
+  Place locate_any(std::uint64_t row, Scratch& scratch, StoredRow& found) const;
   Place locate_slotted(std::uint64_t row, Scratch& scratch, StoredRow& found) const;
-  Place readable(StoredRow row, Scratch& scratch, StoredRow& found) const;
+  Place readable(const StoredRow& row, Scratch& scratch, StoredRow& found) const;
 
   Packing packing_;
   std::uint64_t num_rows_;
@@ -73,6 +99,7 @@ class RowReader {
   Bytes rows_;
   Bytes overflow_;
   std::uint64_t slack_;
+  std::uint64_t num_whole_slots_ = 0;  ///< slots with a tag, behind which RowCodec::kSlack bytes may be read
 };
 
 }  // namespace stillbit::packing

@@ -239,6 +239,41 @@ RC_GTEST_PROP(Property, ThreadsAndSamplesChangeNothingButSize, ()) {
   RC_ASSERT(one.stored_bytes() == three.stored_bytes());
 }
 
+TEST(Gather, BatchesOfAnySizeComeBackWhereverTheirTailsAre) {
+  // One row in four takes more than its slot, and one in sixteen is stored raw.
+  for (const DType dtype : {DType::kBF16, DType::kF32}) {
+    for (const std::uint64_t columns : {24U, 64U, 130U, 256U, 600U}) {
+      OwnedTensor raw = make_tensor(dtype, {64, columns}, Values::kNormal, 1);
+      const OwnedTensor odd = make_tensor(dtype, {64, columns}, Values::kRandomBits, 2);
+      const std::uint64_t row_bytes = columns * num_bytes(dtype);
+      for (std::uint64_t row = 0; row < 64; row += 4) {
+        const std::uint64_t odd_bytes = row % 16 == 0 ? row_bytes : row_bytes / 8;
+        std::copy_n(odd.data.begin() + static_cast<std::ptrdiff_t>(row * row_bytes), odd_bytes,
+                    raw.data.begin() + static_cast<std::ptrdiff_t>(row * row_bytes));
+      }
+      for (const Packing packing : kPackings) {
+        for (const Codec codec : {Codec::kEscape, Codec::kWindow}) {
+          CompressOptions options = options_for(packing);
+          options.codec = codec;
+          const CompressedTensor tensor = compress(raw.view(), options);
+          for (std::size_t count = 0; count < 40; ++count) {
+            std::vector<std::int64_t> index;
+            std::vector<std::byte> expected;
+            for (std::size_t i = 0; i < count; ++i) {
+              index.push_back(static_cast<std::int64_t>((count + i * 13) % 64));
+              const auto row = raw.data.begin() + index.back() * static_cast<std::ptrdiff_t>(row_bytes);
+              expected.insert(expected.end(), row, row + static_cast<std::ptrdiff_t>(row_bytes));
+            }
+            std::vector<std::byte> out(expected.size());
+            tensor.gather(index, out, 1);
+            ASSERT_EQ(out, expected) << columns << " columns, " << count << " rows";
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(Gather, IndicesOutOfRangeAreNamedAndNothingIsWritten) {
   const OwnedTensor raw = make_tensor(DType::kF32, {10, 4}, Values::kNormal, 1);
   for (const Packing packing : kPackings) {
