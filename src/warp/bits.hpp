@@ -68,15 +68,15 @@ struct ByteRun {
   STILLBIT_WARP std::uint32_t bits(std::uint32_t bit, unsigned width) const {
     const std::uint32_t at = first_byte * 8 + bit;
     const std::uint32_t* word = words + at / 32;
-    return funnel_shift_right(word[0], word[1], at % 32) & low_mask(width);
+    return funnel_shift_right(word[0], word[1], at) & low_mask(width);
   }
 
   /// `width` (0 to 64) bits from bit `bit` on.
   STILLBIT_WARP std::uint64_t bits_64(std::uint32_t bit, unsigned width) const {
     const std::uint32_t at = first_byte * 8 + bit;
     const std::uint32_t* word = words + at / 32;
-    const std::uint32_t low = funnel_shift_right(word[0], word[1], at % 32);
-    const std::uint32_t high = funnel_shift_right(word[1], word[2], at % 32);
+    const std::uint32_t low = funnel_shift_right(word[0], word[1], at);
+    const std::uint32_t high = funnel_shift_right(word[1], word[2], at);
     return (std::uint64_t{high} << 32 | low) & low_mask_64(width);
   }
 
@@ -99,6 +99,11 @@ STILLBIT_WARP std::uint64_t bits_of(const std::byte* memory, std::uint64_t bit, 
   return run.bits_64(static_cast<std::uint32_t>(bit % 32), width);
 }
 
+/// Fields of `width` bits, one after the other from bit `bit` on: of words narrower than 32 bits as many are taken from
+/// memory at a time as 32 bits hold. Precondition: `width` is at most 8 × sizeof(Word).
+template <class Word, class Number, unsigned kCount>
+STILLBIT_WARP void load_fields(const ByteRun& run, std::uint32_t bit, unsigned width, Number (&fields)[kCount]);
+
 /// A word of the view's size, or of bits as wide.
 template <class Word>
 STILLBIT_WARP Word load_bits(const ByteRun& run, std::uint32_t bit, unsigned width) {
@@ -106,6 +111,26 @@ STILLBIT_WARP Word load_bits(const ByteRun& run, std::uint32_t bit, unsigned wid
     return run.bits_64(bit, width);
   } else {
     return static_cast<Word>(run.bits(bit, width));
+  }
+}
+
+template <class Word, class Number, unsigned kCount>
+STILLBIT_WARP void load_fields(const ByteRun& run, std::uint32_t bit, unsigned width, Number (&fields)[kCount]) {
+  constexpr unsigned kAtOnce = sizeof(Word) < 4 ? 4 / sizeof(Word) : 1;
+  static_assert(kCount % kAtOnce == 0);
+  const auto mask = static_cast<Number>(low_mask_64(width));
+  STILLBIT_UNROLL
+  for (unsigned i = 0; i < kCount; i += kAtOnce) {
+    if constexpr (kAtOnce == 1) {
+      fields[i] = load_bits<Number>(run, bit + i * width, 8 * sizeof(Number)) & mask;
+    } else {
+      std::uint32_t several = run.bits(bit + i * width, 32);
+      STILLBIT_UNROLL
+      for (unsigned j = 0; j < kAtOnce; ++j) {
+        fields[i + j] = several & mask;
+        several >>= width;
+      }
+    }
   }
 }
 

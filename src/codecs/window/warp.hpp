@@ -31,23 +31,47 @@ struct WarpCodec {
   STILLBIT_WARP static bool decode(Warp& warp, const Plan& plan, const warp::ByteRun& row, const warp::Output& out,
                                    std::byte*);
 
-  STILLBIT_WARP static Word word_of(const Plan& plan, Number value) {
-    constexpr unsigned kWordBits = 8 * sizeof(Word);
-    if (plan.is_signed == 0) return static_cast<Word>(value << plan.dropped_bits);
-    const Number magnitude = (value & static_cast<Number>(warp::low_mask_64(kWordBits - plan.dropped_bits))) >> 1;
-    return static_cast<Word>(magnitude << plan.dropped_bits | (value & 1) << (kWordBits - 1));
-  }
+ private:
+  /// How words are made of numbers: what of it is the same for all of them.
+  struct Shape {
+    unsigned dropped_bits = 0;
+    unsigned sign_bits = 0;     ///< at the number's low end: 1, or 0
+    Number magnitude_mask = 0;  ///< of the bits behind those
+    Number sign_mask = 0;       ///< of the word
+
+    STILLBIT_WARP explicit Shape(const Plan& plan)
+        : dropped_bits(plan.dropped_bits),
+          sign_bits(plan.is_signed),
+          magnitude_mask(static_cast<Number>(warp::low_mask_64(kWordBits - plan.dropped_bits)) >> plan.is_signed),
+          sign_mask(plan.is_signed == 0 ? 0 : Number{1} << (kWordBits - 1)) {}
+
+    STILLBIT_WARP Word word_of(Number value) const {
+      return static_cast<Word>((value >> sign_bits & magnitude_mask) << dropped_bits |
+                               (value << (kWordBits - 1) & sign_mask));
+    }
+  };
+
+  static constexpr unsigned kWordBits = 8 * sizeof(Word);
+
+  /// The bases of a lane's columns, all at once.
+  struct alignas(8) Bases {
+    Word of[warp::kLaneColumns];
+  };
 };
 
 template <class Word>
 template <class Warp>
-STILLBIT_WARP bool WarpCodec<Word>::decode(Warp& warp, const Plan& plan, const warp::ByteRun& row,
+STILLBIT_WARP bool WarpCodec<Word>::decode(Warp& warp, const Plan& stored_plan, const warp::ByteRun& row,
                                            const warp::Output& out, std::byte*) {
   using warp::kLaneColumns;
+  // A copy: what is in memory would be read again after every store.
+  const Plan plan = stored_plan;
   if (row.num_bytes < plan.plane_bytes) return false;
+  const Shape shape(plan);
   const auto marker = static_cast<Number>(warp::low_mask_64(plan.field_bits));
   const bool has_markers = plan.field_bits != 0;
-  const auto* const bases = reinterpret_cast<const Word*>(reinterpret_cast<const std::byte*>(&plan) + plan.bases_at);
+  const auto* const bases =
+      reinterpret_cast<const Bases*>(reinterpret_cast<const std::byte*>(&stored_plan) + plan.bases_at);
   const std::uint32_t max_exceptions = (row.num_bytes - plan.plane_bytes) / sizeof(Word);
   std::uint32_t num_exceptions = 0;
 
@@ -63,13 +87,20 @@ STILLBIT_WARP bool WarpCodec<Word>::decode(Warp& warp, const Plan& plan, const w
       marked[lane] = 0;
       rank[lane] = 0;
       if (column >= plan.num_columns) return;
-      STILLBIT_UNROLL
-      for (unsigned i = 0; i < kLaneColumns; ++i) {
-        const auto field = warp::load_bits<Number>(row, (column + i) * plan.field_bits, plan.field_bits);
-        const Number base = plan.bases_at == 0 ? static_cast<Number>(plan.base) : Number{bases[column + i]};
-        columns[lane].words[i] = word_of(plan, base + field);
-        marked[lane] |= static_cast<std::uint32_t>(has_markers && field == marker) << i;
+      Number fields[kLaneColumns];
+      warp::load_fields<Word>(row, column * plan.field_bits, plan.field_bits, fields);
+      if (plan.bases_at == 0) {
+        STILLBIT_UNROLL
+        for (unsigned i = 0; i < kLaneColumns; ++i)
+          columns[lane].words[i] = shape.word_of(static_cast<Number>(plan.base) + fields[i]);
+      } else {
+        const Bases base = bases[column / kLaneColumns];
+        STILLBIT_UNROLL
+        for (unsigned i = 0; i < kLaneColumns; ++i) columns[lane].words[i] = shape.word_of(base.of[i] + fields[i]);
       }
+      STILLBIT_UNROLL
+      for (unsigned i = 0; i < kLaneColumns; ++i)
+        marked[lane] |= static_cast<std::uint32_t>(has_markers && fields[i] == marker) << i;
       const std::uint32_t num_columns = plan.num_columns - column;
       if (num_columns < kLaneColumns) marked[lane] &= warp::low_mask(num_columns);
       rank[lane] = warp::popcount(marked[lane]);
