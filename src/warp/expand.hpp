@@ -11,7 +11,7 @@ namespace stillbit::warp {
 
 /// What is asked for.
 struct Request {
-  const void* index = nullptr;              ///< rows; null: tiles from first_tile on, in order
+  const void* index = nullptr;  ///< rows; null: tiles from first_tile on, in order
   std::uint64_t first_tile = 0;
   const std::int64_t* positions = nullptr;  ///< the row of `out` that each goes to; null: the same order
   std::byte* out = nullptr;
@@ -171,24 +171,34 @@ STILLBIT_WARP void expand(Warp& warp, const Table& table, const typename Codec::
     warp.sync();  // the stage is free again
     ++num_expanded;
   };
-  for (std::uint64_t batch = warp_number; batch < num_batches; batch += num_warps) {
-    PerLane<Warp, Item> items;
-    warp.each([&](unsigned lane) {
-      if (lane < request.batch_items)
-        items[lane] = item_at(warp, table, request, batch * request.batch_items + lane, status);
-    });
-    for (unsigned i = 0; i < request.batch_items; ++i) {
-      if (num_requested - num_expanded == stages.num_stages) expand_oldest();
-      const std::uint32_t slot = num_requested % stages.num_stages;
+  // One loop, so that the code which expands is there once: it is long, and an instruction cache is small.
+  PerLane<Warp, Item> items;
+  std::uint64_t batch = warp_number;
+  unsigned next = 0;  // of the batch's items
+  for (;;) {
+    if (batch >= num_batches || num_requested - num_expanded == stages.num_stages) {
+      if (num_requested == num_expanded) return;
+      expand_oldest();
+      continue;
+    }
+    if (next == 0) {
       warp.each([&](unsigned lane) {
-        if (lane == i) stages.items[slot] = items[lane];
+        if (lane < request.batch_items)
+          items[lane] = item_at(warp, table, request, batch * request.batch_items + lane, status);
       });
-      warp.sync();
-      request_tile(warp, table, stages.items[slot], stages.data + slot * stages.stage_bytes);
-      ++num_requested;
+    }
+    const std::uint32_t slot = num_requested % stages.num_stages;
+    warp.each([&](unsigned lane) {
+      if (lane == next) stages.items[slot] = items[lane];
+    });
+    warp.sync();
+    request_tile(warp, table, stages.items[slot], stages.data + slot * stages.stage_bytes);
+    ++num_requested;
+    if (++next == request.batch_items) {
+      next = 0;
+      batch += num_warps;
     }
   }
-  while (num_expanded != num_requested) expand_oldest();
 }
 
 }  // namespace stillbit::warp
