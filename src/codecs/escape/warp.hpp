@@ -58,15 +58,16 @@ STILLBIT_WARP std::uint64_t CodePlane::eight_codes(const warp::ByteRun& row, std
   std::uint64_t codes = 0;
   if (first < num_blocked()) {
     const std::uint32_t part = first % kBlockCodes / 8;
-    std::uint32_t block = at + first / kBlockCodes * 8 * width;
-    unsigned bit = 0;
-    for (; bit + 2 <= width; bit += 2, block += 16) {
-      const std::uint64_t pairs = row.bits_64((block + part % 2 * 8) * 8, 64);
-      codes |= (pairs >> (part / 2 * 2) & 0x0303030303030303U) << bit;
-    }
+    const std::uint32_t block = at + first / kBlockCodes * 8 * width;
+    const auto pairs = [&](std::uint32_t plane) {
+      return row.bits_64((plane + part % 2 * 8) * 8, 64) >> (part / 2 * 2) & 0x0303030303030303U;
+    };
+    // No loop: codes have at most four bits.
+    if (width >= 2) codes = pairs(block);
+    if (width >= 4) codes |= pairs(block + 16) << 2;
     if (width % 2 != 0) {
       // Bit i of the byte goes to byte i, and there to bit 0.
-      const std::uint64_t ones = row.byte(block + part) * 0x0101010101010101U & 0x8040201008040201U;
+      const std::uint64_t ones = row.byte(block + width / 2 * 16 + part) * 0x0101010101010101U & 0x8040201008040201U;
       codes |= ((ones + 0x7F7F7F7F7F7F7F7FU) >> 7 & 0x0101010101010101U) << (width - 1);
     }
     return codes;
@@ -161,11 +162,34 @@ struct WarpCodec {
     std::uint32_t written_out = 0;
   };
 
+  using SymbolTable = decltype(Plan::symbols);
+
   /// The symbols of a step's escapes, `count` of them, in order, into `symbols`. Moves the ranks on.
   template <class Warp>
-  STILLBIT_WARP static void escaped_symbols(Warp& warp, const Plan& plan, const warp::ByteRun& row,
-                                            const RowPlanes& planes, Ranks& ranks, std::uint32_t count,
-                                            std::uint16_t* symbols);
+  STILLBIT_WARP static void escaped_symbols(Warp& warp, const Plan& plan, const SymbolTable& table,
+                                            const warp::ByteRun& row, const RowPlanes& planes, Ranks& ranks,
+                                            std::uint32_t count, std::uint16_t* symbols);
+
+  /// What is added to the symbols of eight columns.
+  STILLBIT_WARP static void add_column_shifts(const Plan& plan, const std::byte* column_shifts, std::uint32_t column,
+                                              std::uint32_t row_shift, std::uint32_t (&shifts)[warp::kLaneColumns]) {
+    const auto add = [&]<class Shift>(Shift) {
+      struct alignas(8) Eight {
+        Shift of[warp::kLaneColumns];
+      };
+      const Eight eight = reinterpret_cast<const Eight*>(column_shifts)[column / warp::kLaneColumns];
+      STILLBIT_UNROLL
+      for (unsigned i = 0; i < warp::kLaneColumns; ++i) shifts[i] = row_shift + eight.of[i];
+    };
+    if (plan.column_shifts_at == 0) {
+      STILLBIT_UNROLL
+      for (unsigned i = 0; i < warp::kLaneColumns; ++i) shifts[i] = row_shift;
+    } else if (plan.symbol_size == 1) {
+      add(std::uint8_t{});
+    } else {
+      add(std::uint16_t{});
+    }
+  }
 
   STILLBIT_WARP static Word join(const Plan& plan, Number fixed, Number symbol) {
     return static_cast<Word>((fixed & static_cast<Number>(plan.rest_mask)) << plan.dropped_bits |
@@ -176,9 +200,9 @@ struct WarpCodec {
 
 template <class Word>
 template <class Warp>
-STILLBIT_WARP void WarpCodec<Word>::escaped_symbols(Warp& warp, const Plan& plan, const warp::ByteRun& row,
-                                                    const RowPlanes& planes, Ranks& ranks, std::uint32_t count,
-                                                    std::uint16_t* symbols) {
+STILLBIT_WARP void WarpCodec<Word>::escaped_symbols(Warp& warp, const Plan& plan, const SymbolTable& table,
+                                                    const warp::ByteRun& row, const RowPlanes& planes, Ranks& ranks,
+                                                    std::uint32_t count, std::uint16_t* symbols) {
   for (std::uint32_t first = 0; first < count; first += warp::kLanes) {
     warp::PerLane<Warp, std::uint32_t> symbol;
     warp::PerLane<Warp, bool> is_escape;
@@ -195,7 +219,7 @@ STILLBIT_WARP void WarpCodec<Word>::escaped_symbols(Warp& warp, const Plan& plan
         const std::uint32_t rank = ranks.in_tier[i - 1] + warp::popcount(escapes & warp::low_mask(lane));
         const std::uint32_t code = planes.tiers[i].code(row, rank);
         is_escape[lane] = code == 0;
-        symbol[lane] = plan.symbols[i][code];
+        symbol[lane] = table[i][code];
       });
       ranks.in_tier[i - 1] += warp::popcount(escapes);
     }
@@ -214,17 +238,19 @@ STILLBIT_WARP void WarpCodec<Word>::escaped_symbols(Warp& warp, const Plan& plan
 
 template <class Word>
 template <class Warp>
-STILLBIT_WARP bool WarpCodec<Word>::decode(Warp& warp, const Plan& plan, const warp::ByteRun& row,
+STILLBIT_WARP bool WarpCodec<Word>::decode(Warp& warp, const Plan& stored_plan, const warp::ByteRun& row,
                                            const warp::Output& out, std::byte* scratch) {
   using warp::kLaneColumns;
   static_assert(kLaneColumns == 8, "a lane's codes are looked up eight at a time");
+  // A copy: what is in memory would be read again after every store. Only its symbols stay there, as a table.
+  const Plan plan = stored_plan;
   RowPlanes planes;
   if (!find_planes(warp, plan, row, planes)) return false;
   const CodePlane& codes_plane = planes.tiers[0];
   const std::uint32_t row_shift =
       plan.row_shift_bytes == 0 ? 0
                                 : row.bits((codes_plane.at + codes_plane.num_bytes()) * 8, 8 * plan.row_shift_bytes);
-  const std::byte* const column_shifts = reinterpret_cast<const std::byte*>(&plan) + plan.column_shifts_at;
+  const std::byte* const column_shifts = reinterpret_cast<const std::byte*>(&stored_plan) + plan.column_shifts_at;
   auto* const symbols = reinterpret_cast<std::uint16_t*>(scratch);
   static_assert(warp::kStepColumns * sizeof(std::uint16_t) <= 1024, "the symbols of a step fit into scratch memory");
   Ranks ranks;
@@ -242,33 +268,29 @@ STILLBIT_WARP bool WarpCodec<Word>::decode(Warp& warp, const Plan& plan, const w
     const std::uint32_t num_escaped = warp::exclusive_sum(warp, rank);
     if (num_escaped != 0) {
       warp.sync();  // the lanes are done with the symbols of the last step
-      escaped_symbols(warp, plan, row, planes, ranks, num_escaped, symbols);
+      escaped_symbols(warp, plan, stored_plan.symbols, row, planes, ranks, num_escaped, symbols);
       warp.sync();
     }
     warp.each([&](unsigned lane) {
       const std::uint32_t column = first + lane * kLaneColumns;
       if (column >= plan.num_columns) return;
       const std::uint64_t low_bytes = look_up(plan.low_bytes, codes[lane], plan.tier_bits[0] == 4);
+      std::uint32_t shifts[kLaneColumns];
+      add_column_shifts(plan, column_shifts, column, row_shift, shifts);
+      Number fixed[kLaneColumns];
+      warp::load_fields<Word>(row, column * plan.fixed_bits, plan.fixed_bits, fixed);
       Word words[kLaneColumns];
       std::uint32_t at = rank[lane];
       STILLBIT_UNROLL
       for (unsigned i = 0; i < kLaneColumns; ++i) {
         Number symbol = 0;
         if constexpr (sizeof(Word) == 8) {
-          symbol = plan.symbols[0][codes[lane] >> (8 * i) & 0xFU];
+          symbol = stored_plan.symbols[0][codes[lane] >> (8 * i) & 0xFU];
         } else {
           symbol = static_cast<Number>(low_bytes >> (8 * i) & 0xFFU);
         }
         if ((escaped[lane] >> i & 1) != 0) symbol = symbols[at++];
-        symbol += row_shift;
-        if (plan.column_shifts_at != 0) {
-          symbol += plan.symbol_size == 1
-                        ? static_cast<Number>(reinterpret_cast<const std::uint8_t*>(column_shifts)[column + i])
-                        : static_cast<Number>(reinterpret_cast<const std::uint16_t*>(column_shifts)[column + i]);
-        }
-        symbol &= plan.symbol_mask;
-        const auto fixed = warp::load_bits<Number>(row, (column + i) * plan.fixed_bits, plan.fixed_bits);
-        words[i] = join(plan, fixed, symbol);
+        words[i] = join(plan, fixed[i], (symbol + shifts[i]) & plan.symbol_mask);
       }
       warp::store_words(out, column, words);
     });
