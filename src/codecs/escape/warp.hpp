@@ -81,13 +81,12 @@ STILLBIT_WARP std::uint64_t CodePlane::eight_codes(const warp::ByteRun& row, std
 
 STILLBIT_WARP std::uint32_t CodePlane::code(const warp::ByteRun& row, std::uint32_t i) const {
   if (i >= num_blocked()) return row.bits((at + num_blocked() / 8 * width) * 8 + (i - num_blocked()) * width, width);
-  std::uint32_t block = at + i / kBlockCodes * 8 * width;
+  const std::uint32_t block = at + i / kBlockCodes * 8 * width;
   const std::uint32_t within = i % kBlockCodes;
-  std::uint32_t code = 0;
-  unsigned bit = 0;
-  for (; bit + 2 <= width; bit += 2, block += 16)
-    code |= (row.byte(block + within % 16) >> (within / 16 * 2) & 3U) << bit;
-  if (width % 2 != 0) code |= (row.byte(block + within / 8) >> (within % 8) & 1U) << (width - 1);
+  const auto pair = [&](std::uint32_t plane) { return row.byte(plane + within % 16) >> (within / 16 * 2) & 3U; };
+  std::uint32_t code = width >= 2 ? pair(block) : 0;
+  if (width >= 4) code |= pair(block + 16) << 2;
+  if (width % 2 != 0) code |= (row.byte(block + width / 2 * 16 + within / 8) >> (within % 8) & 1U) << (width - 1);
   return code;
 }
 
