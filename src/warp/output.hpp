@@ -3,6 +3,7 @@
 #include "warp/bits.hpp"
 
 #include <cstring>
+#include <type_traits>
 
 namespace stillbit::warp {
 
@@ -16,9 +17,11 @@ struct Output {
   STILLBIT_WARP bool wants_all(std::uint32_t from, std::uint32_t to) const { return from >= begin && to <= end; }
 };
 
+/// Bytes that are stored at once. In words, where there are any: of bytes a GPU would put them together again.
 template <unsigned kBytes>
 struct alignas(kBytes) Vector {
-  unsigned char bytes[kBytes];
+  using Part = std::conditional_t<kBytes % 4 == 0, std::uint32_t, unsigned char>;
+  Part parts[kBytes / sizeof(Part)];
 };
 
 /// Stores kBytes bytes at byte `at` of the tile, as far as they are wanted. The widest stores that the output's
