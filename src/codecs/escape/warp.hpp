@@ -214,11 +214,11 @@ STILLBIT_WARP void WarpCodec<Word>::escaped_symbols(Warp& warp, const Plan& plan
       if (i >= plan.num_tiers) break;
       const std::uint32_t escapes = warp.ballot(is_escape);
       warp.each([&](unsigned lane) {
-        if (!is_escape[lane]) return;
+        // Lanes without an escape look, too, at most one code behind the plane: cheaper than to go another way.
         const std::uint32_t rank = ranks.in_tier[i - 1] + warp::popcount(escapes & warp::low_mask(lane));
         const std::uint32_t code = planes.tiers[i].code(row, rank);
-        is_escape[lane] = code == 0;
-        symbol[lane] = table[i][code];
+        if (is_escape[lane]) symbol[lane] = table[i][code];
+        is_escape[lane] = is_escape[lane] && code == 0;
       });
       ranks.in_tier[i - 1] += warp::popcount(escapes);
     }
