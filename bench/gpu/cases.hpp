@@ -1,0 +1,72 @@
+// What is measured on a GPU: points on the axes job, codec, packing, dtype, values, row width, batch, order of the
+// index, and multiprocessors.
+
+#pragma once
+
+#include "tests/support/make_tensor.hpp"
+
+#include <stillbit/options.hpp>
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+namespace stillbit::bench::gpu {
+
+enum class Job : std::uint8_t {
+  // What others are held against.
+  kCopyToDevice,  ///< the raw tensor, from pinned memory, by the copy engine
+  kCopyOnDevice,  ///< the raw tensor, within the GPU's memory
+  kReadAndWrite,  ///< a kernel that reads as many bytes as are stored, writes as many as are raw, and does nothing else
+  kGatherByCpu,   ///< the CPU expands rows into pinned memory, and the copy engine moves them
+  // Stillbit; with Codec::kRaw, reading raw rows over the link without copying them first.
+  kGatherPinned,
+  kGatherDevice,
+  kDecompressPinned,  ///< in pieces by the copy engine, each expanded while the next one is moved
+  kDecompressDevice,
+};
+
+enum class Order : std::uint8_t {
+  kRandom,
+  kSorted,
+  kSkewed,  ///< 56 % of the requests are for 1 % of the rows
+};
+
+// As they stand in names of cases and in results.
+std::string name(Job job);
+std::string name(Order order);
+std::string name(DType dtype);
+std::string name(testing::Values values);
+
+struct DataSet {
+  DType dtype = DType::kBF16;
+  testing::Values values = testing::Values::kNormal;
+  std::uint64_t row_bytes = 0;
+  std::uint64_t num_bytes = 0;
+
+  [[nodiscard]] std::uint64_t num_rows() const { return num_bytes / row_bytes; }
+  [[nodiscard]] bool operator==(const DataSet&) const = default;
+};
+
+struct Case {
+  Job job = Job::kCopyToDevice;
+  DataSet data;
+  Codec codec = Codec::kRaw;
+  Packing packing = Packing::kSlotted;
+  std::uint64_t num_index = 0;  ///< rows of a gather; else 0
+  Order order = Order::kRandom;
+  std::uint32_t max_sms = 0;  ///< 0: as many as the library takes by itself
+
+  [[nodiscard]] bool is_gather() const {
+    return job == Job::kGatherPinned || job == Job::kGatherDevice || job == Job::kGatherByCpu;
+  }
+  [[nodiscard]] bool operator==(const Case&) const = default;
+
+  /// "gather_pinned/codec:escape/packing:slotted/dtype:bf16/…"
+  [[nodiscard]] std::string name() const;
+};
+
+/// Each case once: those that goals are about first, and of equally important ones those on the same data together.
+std::vector<Case> all_cases(std::uint32_t num_sms);
+
+}  // namespace stillbit::bench::gpu

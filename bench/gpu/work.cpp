@@ -1,0 +1,139 @@
+#include "bench/gpu/work.hpp"
+
+#include "bench/gpu/kernels.hpp"
+
+namespace stillbit::bench::gpu {
+namespace {
+
+Work copy_work(const Case& which, const Data& data, const Outputs& outputs) {
+  const bool is_from_host = which.job == Job::kCopyToDevice;
+  const std::byte* const src = is_from_host ? data.raw() : data.raw_on_device();
+  const std::uint64_t num_bytes = which.data.num_bytes;
+  Work work;
+  work.run = [=, dst = outputs.device.get()](std::uint64_t, cudaStream_t stream) {
+    require(
+        cudaMemcpyAsync(dst, src, num_bytes, is_from_host ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToDevice, stream),
+        "cudaMemcpyAsync");
+  };
+  work.verified_rows = which.data.num_rows();
+  work.raw_bytes = work.stored_bytes = num_bytes;
+  return work;
+}
+
+/// What all jobs on a compressed tensor have.
+Work tensor_work(const Case& which, Data& data) {
+  const CompressedTensor& tensor = data.tensor(which.codec, which.packing);
+  Work work;
+  work.ratio = tensor.ratio();
+  work.transfer_ratio = tensor.transfer_ratio();
+  work.raw_bytes = which.data.num_bytes;
+  work.stored_bytes = tensor.stored_bytes();
+  work.verified_rows = which.data.num_rows();
+  if (which.is_gather()) {
+    const Index& index = data.index(which.num_index, which.order);
+    work.raw_bytes = which.num_index * which.data.row_bytes;
+    work.stored_bytes = static_cast<std::uint64_t>(static_cast<double>(work.raw_bytes) / work.transfer_ratio);
+    work.verified_rows = which.num_index;
+    work.verified_index = index.on_device(0);
+  }
+  return work;
+}
+
+Work read_and_write_work(const Case& which, Data& data, const Outputs& outputs) {
+  Work work = tensor_work(which, data);
+  work.verified_rows = 0;
+  work.run = [in = data.raw_on_device(), in_bytes = work.stored_bytes, out = outputs.device.get(),
+              out_bytes = work.raw_bytes](std::uint64_t, cudaStream_t stream) {
+    require(read_and_write(in, in_bytes, out, out_bytes, stream), "read_and_write");
+  };
+  return work;
+}
+
+Work gather_by_cpu_work(const Case& which, Data& data, const Outputs& outputs) {
+  Work work = tensor_work(which, data);
+  work.is_on_cpu = true;
+  work.run = [&tensor = data.tensor(which.codec, which.packing), &index = data.index(which.num_index, which.order),
+              rows = std::span(outputs.pinned.get(), work.raw_bytes),
+              dst = outputs.device.get()](std::uint64_t call, cudaStream_t stream) {
+    require(cudaStreamSynchronize(stream), "the copy before");
+    tensor.gather(index.on_host(call), rows);
+    require(cudaMemcpyAsync(dst, rows.data(), rows.size(), cudaMemcpyHostToDevice, stream), "cudaMemcpyAsync");
+  };
+  return work;
+}
+
+Work gather_work(const Case& which, Data& data, const Outputs& outputs) {
+  const auto placement = which.job == Job::kGatherPinned ? cuda::Placement::kPinned : cuda::Placement::kDevice;
+  const cuda::Table& table = data.tables(which.codec, which.packing, placement).front();
+  Work work = tensor_work(which, data);
+  work.run = [&table, &index = data.index(which.num_index, which.order), out = outputs.device.get(),
+              max_sms = which.max_sms](std::uint64_t call, cudaStream_t stream) {
+    table.gather(index.on_device(call), index.size, out, stream, {.max_sms = max_sms});
+  };
+  work.check = [&table](cudaStream_t stream) { table.check(stream); };
+  return work;
+}
+
+Work decompress_work(const Case& which, Data& data, const Outputs& outputs) {
+  const auto placement = which.job == Job::kDecompressPinned ? cuda::Placement::kPinned : cuda::Placement::kDevice;
+  const std::vector<cuda::Table>& tables = data.tables(which.codec, which.packing, placement);
+  Work work = tensor_work(which, data);
+  work.run = [&tables, out = outputs.device.get(), size = work.raw_bytes](std::uint64_t call, cudaStream_t stream) {
+    const std::uint64_t copy = call % tables.size();
+    tables[copy].decompress(out + copy * size, stream);
+  };
+  work.check = [&table = tables.front()](cudaStream_t stream) { table.check(stream); };
+  return work;
+}
+
+std::uint64_t num_different(const std::byte* rows, std::uint64_t row_bytes, const std::int64_t* index,
+                            std::uint64_t num_rows, const Outputs& outputs, cudaStream_t stream) {
+  auto* const count = reinterpret_cast<unsigned long long*>(outputs.count.get());
+  unsigned long long found = 0;
+  require(cudaMemsetAsync(count, 0, sizeof found, stream), "cudaMemsetAsync");
+  require(count_different(rows, row_bytes, index, outputs.device.get(), num_rows, count, stream), "count_different");
+  require(cudaMemcpyAsync(&found, count, sizeof found, cudaMemcpyDeviceToHost, stream), "cudaMemcpyAsync");
+  require(cudaStreamSynchronize(stream), "what was put on the stream");
+  return found;
+}
+
+}  // namespace
+
+Work prepare(const Case& which, Data& data, const Outputs& outputs) {
+  switch (which.job) {
+    case Job::kCopyToDevice:
+    case Job::kCopyOnDevice:
+      return copy_work(which, data, outputs);
+    case Job::kReadAndWrite:
+      return read_and_write_work(which, data, outputs);
+    case Job::kGatherByCpu:
+      return gather_by_cpu_work(which, data, outputs);
+    case Job::kGatherPinned:
+    case Job::kGatherDevice:
+      return gather_work(which, data, outputs);
+    default:
+      return decompress_work(which, data, outputs);
+  }
+}
+
+bool is_exact(const Work& work, const Data& data, const Outputs& outputs, cudaStream_t stream) {
+  require(cudaMemsetAsync(outputs.device.get(), 0xA5, work.raw_bytes, stream), "cudaMemsetAsync");
+  work.run(0, stream);
+  require(cudaStreamSynchronize(stream), "the first call");
+  if (work.check) work.check(stream);
+  return work.verified_rows == 0 || num_different(data.raw_on_device(), data.which().row_bytes, work.verified_index,
+                                                  work.verified_rows, outputs, stream) == 0;
+}
+
+void require_that_errors_are_found(const Outputs& outputs, cudaStream_t stream) {
+  constexpr std::uint64_t kRowBytes = 256;
+  constexpr std::uint64_t kRows = 1000;
+  const DeviceMemory rows = device_memory(kRowBytes * kRows);
+  require(cudaMemsetAsync(rows.get(), 1, kRowBytes * kRows, stream), "cudaMemsetAsync");
+  require(cudaMemsetAsync(outputs.device.get(), 1, kRowBytes * kRows, stream), "cudaMemsetAsync");
+  require(cudaMemsetAsync(outputs.device.get() + kRowBytes * kRows - 1, 2, 1, stream), "cudaMemsetAsync");
+  if (num_different(rows.get(), kRowBytes, nullptr, kRows, outputs, stream) != 1)
+    throw std::runtime_error("a wrong byte is not found: nothing can be verified");
+}
+
+}  // namespace stillbit::bench::gpu
