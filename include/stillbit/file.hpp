@@ -26,6 +26,10 @@ using NamedTensorPointers = std::vector<std::pair<std::string, const CompressedT
 void save(const std::filesystem::path& path, const NamedTensorPointers& tensors,
           const std::map<std::string, std::string>& metadata = {}, unsigned num_threads = 0);
 
+/// The same, to a file that is open for reading and writing, and empty: memory that processes share, for example. What
+/// is there when this throws has no meaning.
+void save(int descriptor, const NamedTensorPointers& tensors, unsigned num_threads = 0);
+
 struct LoadOptions {
   /// Map the file and read pages when they are touched: gathering ten rows of a 100 GB file reads a few pages. The
   /// tensors are then read-only, the file must not change while they live, and only `verify` looks at checksums.
@@ -35,6 +39,9 @@ struct LoadOptions {
 
 /// Opens a compressed file. Throws kIo, or kCorrupt when the file breaks the format.
 [[nodiscard]] NamedTensors load(const std::filesystem::path& path, const LoadOptions& options = {});
+
+/// Maps a compressed file that is open for reading; the descriptor is not needed after that.
+[[nodiscard]] NamedTensors load(int descriptor);
 
 /// What is in a file: compressed, or an ordinary .npy, .safetensors or .safetensors.index.json.
 struct FileInfo {
@@ -70,10 +77,25 @@ struct CompressFileOptions {
 
 /// Compresses a .npy, .safetensors or .safetensors.index.json file into one .safetensors file, in memory that does not
 /// grow with the file (but for .npy files in Fortran order, which are transposed). Every tensor gets its own codec;
-/// equal tensors are stored once. The bytes reported to `options.tensor.progress` add up to at most three times
-/// `total_bytes`. The error names the file and the tensor.
+/// equal tensors are stored once. (Rows that repeat are looked for where that takes less than 512 MiB.) The bytes
+/// reported to `options.tensor.progress` add up to at most three times `total_bytes`. The error names the file and the
+/// tensor.
 FileInfo compress_file(const std::filesystem::path& input, const std::filesystem::path& output,
                        const CompressFileOptions& options = {});
+
+/// A tensor in memory, with its name in the file that it goes to.
+struct NamedView {
+  std::string name;
+  TensorView tensor;
+
+  /// Whether it lies in a file that is mapped read-only, or shared: its pages are then given back to the system once
+  /// they were looked at, so that a table larger than memory can be compressed.
+  bool is_mapped = false;
+};
+
+/// The same, of tensors that lie in memory or in files that the caller has mapped.
+FileInfo compress_to_file(const std::vector<NamedView>& tensors, const std::filesystem::path& output,
+                          const CompressOptions& options, const std::map<std::string, std::string>& metadata = {});
 
 /// Bytes of all tensors in a file, for progress bars.
 [[nodiscard]] std::uint64_t total_bytes(const std::filesystem::path& path);

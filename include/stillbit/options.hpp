@@ -2,10 +2,13 @@
 
 #include <cstdint>
 #include <functional>
+#include <memory>
 #include <optional>
 #include <string_view>
 
 namespace stillbit {
+
+class Plan;
 
 /// How a row's bits are coded. The numbers are those of the format.
 enum class Codec : std::uint8_t {
@@ -68,6 +71,10 @@ struct CompressOptions {
   std::uint64_t max_sample_bytes = std::uint64_t{2} << 20;
 
   Progress progress = {};
+
+  /// A plan to follow (plan.hpp); without one, one is made. It says codec, objective, packing and row_dims: those above
+  /// are not looked at then. Throws kInvalidArgument when the tensor's rows have another dtype or shape.
+  std::shared_ptr<const Plan> plan = {};
 };
 
 }  // namespace stillbit

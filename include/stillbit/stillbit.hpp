@@ -5,6 +5,10 @@
 #include <stillbit/dtype.hpp>
 #include <stillbit/error.hpp>
 #include <stillbit/file.hpp>
+#include <stillbit/interrupt.hpp>
 #include <stillbit/options.hpp>
+#include <stillbit/plan.hpp>
 #include <stillbit/published.hpp>
+#include <stillbit/statistics.hpp>
+#include <stillbit/stream.hpp>
 #include <stillbit/tensor.hpp>

@@ -10,12 +10,27 @@
 #include "format/npy.hpp"
 #include "format/safetensors.hpp"
 #include "io/atomic_file.hpp"
+#include "io/mapped_file.hpp"
 
 #include <algorithm>
 #include <unordered_map>
+#include <unordered_set>
 
 namespace stillbit {
 namespace {
+
+/// Compares tensors of the same size, without keeping what is mapped in memory.
+bool have_same_bytes(const Source& a, const Source& b) {
+  for (std::uint64_t begin = 0; begin < a.data.size(); begin += kChecksumPieceBytes) {
+    const std::uint64_t count = std::min<std::uint64_t>(kChecksumPieceBytes, a.data.size() - begin);
+    const Bytes left = a.data.subspan(begin, count);
+    const Bytes right = b.data.subspan(begin, count);
+    if (!std::equal(left.begin(), left.end(), right.begin())) return false;
+    if (a.is_mapped) io::release_pages(left);
+    if (b.is_mapped) io::release_pages(right);
+  }
+  return true;
+}
 
 /// The first tensor that is equal to one, so that equal tensors are stored once. Equal checksums are not enough.
 class TiedTensors {
@@ -26,10 +41,8 @@ class TiedTensors {
     auto [begin, end] = seen_.equal_range(encoder.header().data_checksum);
     for (; begin != end; ++begin) {
       const Source& other = begin->second.second;
-      if (source.dtype == other.dtype && source.shape == other.shape &&
-          std::equal(source.data.begin(), source.data.end(), other.data.begin(), other.data.end())) {
+      if (source.dtype == other.dtype && source.shape == other.shape && have_same_bytes(source, other))
         return begin->second.first;
-      }
     }
     seen_.emplace(encoder.header().data_checksum, std::pair(i, source));
     return i;
@@ -145,17 +158,18 @@ TensorFile open_whole(const std::filesystem::path& path) {
 
 }  // namespace
 
-FileInfo compress_file(const std::filesystem::path& input, const std::filesystem::path& output,
-                       const CompressFileOptions& options) {
-  const TensorFile file = open_whole(input);
-  if (file.is_compressed) throw Error(ErrorCode::kInvalidArgument, input.string() + ": is compressed already");
-  const unsigned num_threads = cpu::resolve_threads(options.tensor.num_threads);
+namespace {
 
+/// Compresses raw tensors to a file. `input` is what messages call where they come from.
+FileInfo compress_all(const std::vector<TensorFile::RawTensor>& raw_tensors,
+                      const std::map<std::string, std::string>& metadata, const std::filesystem::path& input,
+                      const std::filesystem::path& output, const CompressFileOptions& options) {
+  const unsigned num_threads = cpu::resolve_threads(options.tensor.num_threads);
   std::vector<Encoder> encoders;
   std::vector<FileWriter::Tensor> tensors;
   std::vector<std::size_t> first_equal;
   TiedTensors tied;
-  for (const TensorFile::RawTensor& raw : file.raw) {
+  for (const TensorFile::RawTensor& raw : raw_tensors) {
     const auto prepare = [&]() -> Result<void> {
       STILLBIT_TRY(const Source source, reinterpreted(raw.source, options.as));
       CompressOptions tensor_options = options.tensor;
@@ -174,7 +188,7 @@ FileInfo compress_file(const std::filesystem::path& input, const std::filesystem
     unwrap_in(input, raw.name, prepare());
   }
 
-  FileWriter writer = unwrap_in(input, FileWriter::create(output, tensors, file.metadata));
+  FileWriter writer = unwrap_in(input, FileWriter::create(output, tensors, metadata));
   for (std::size_t i = 0; i < encoders.size(); ++i) {
     if (first_equal[i] != i) continue;
     const auto written = writer.write(i, num_threads, [&](SectionSink& sink) { return encoders[i].write(sink); });
@@ -183,6 +197,28 @@ FileInfo compress_file(const std::filesystem::path& input, const std::filesystem
   }
   unwrap(writer.commit());
   return inspect_file(output);
+}
+
+}  // namespace
+
+FileInfo compress_file(const std::filesystem::path& input, const std::filesystem::path& output,
+                       const CompressFileOptions& options) {
+  const TensorFile file = open_whole(input);
+  if (file.is_compressed) throw Error(ErrorCode::kInvalidArgument, input.string() + ": is compressed already");
+  return compress_all(file.raw, file.metadata, input, output, options);
+}
+
+FileInfo compress_to_file(const std::vector<NamedView>& tensors, const std::filesystem::path& output,
+                          const CompressOptions& options, const std::map<std::string, std::string>& metadata) {
+  std::vector<TensorFile::RawTensor> raw;
+  std::unordered_set<std::string> names;
+  for (const auto& [name, tensor, is_mapped] : tensors) {
+    if (!names.insert(name).second) throw Error(ErrorCode::kInvalidArgument, quoted_tensor(name) + " is given twice");
+    const RowGeometry geometry = unwrap_in(output, row_geometry(tensor.dtype, tensor.shape, 0));
+    const Bytes data(static_cast<const std::byte*>(tensor.data), geometry.num_bytes());
+    raw.push_back({name, {data, tensor.dtype, tensor.shape, is_mapped}});
+  }
+  return compress_all(raw, metadata, output, output, {options, {}});
 }
 
 void decompress_file(const std::filesystem::path& input, const std::filesystem::path& output,

@@ -1,5 +1,6 @@
 #include "api/encoder.hpp"
 
+#include "api/plan.hpp"
 #include "api/registry.hpp"
 #include "codecs/raw/raw.hpp"
 #include "core/bits.hpp"
@@ -33,7 +34,12 @@ Fault source_changed() {
 }  // namespace
 
 Encoder::Encoder(const Source& source, const CompressOptions& options)
-    : source_(source), options_(options), num_threads_(cpu::resolve_threads(options.num_threads)) {}
+    : source_(source), options_(options), num_threads_(cpu::resolve_threads(options.num_threads)) {
+  if (!options.plan) return;
+  options_.packing = options.plan->packing();
+  options_.objective = options.plan->objective();
+  options_.row_dims = static_cast<unsigned>(options.plan->row_shape().size());
+}
 
 void Encoder::done(std::uint64_t offset, std::uint64_t num_bytes) const {
   if (source_.is_mapped) io::release_pages(source_.data.subspan(offset, num_bytes));
@@ -45,7 +51,11 @@ Result<Encoder> Encoder::prepare(const Source& source, const CompressOptions& op
   STILLBIT_CHECK(encoder.describe());
   const format::PayloadHeader described = encoder.header_;
   encoder.store_raw(described);
-  if (options.codec != Codec::kRaw && described.geometry.num_bytes() > 0) STILLBIT_CHECK(encoder.plan());
+  if (options.plan) {
+    STILLBIT_CHECK(encoder.follow(options.plan->impl()));
+  } else if (options.codec != Codec::kRaw && described.geometry.num_bytes() > 0) {
+    STILLBIT_CHECK(encoder.plan());
+  }
   STILLBIT_CHECK(encoder.measure());
   const std::uint64_t data_checksum = encoder.header_.data_checksum;
   if (layout_of(encoder.header_).payload_bytes > layout_of(planner::price_raw(described).header).payload_bytes) {
@@ -67,7 +77,7 @@ Result<void> Encoder::describe() {
   header_.packing = options_.packing;
   header_.row_dims = static_cast<std::uint8_t>(std::min<std::size_t>(options_.row_dims, source_.shape.size()));
   STILLBIT_TRY(header_.geometry, row_geometry(header_.dtype, header_.shape, header_.row_dims));
-  if (header_.geometry.num_bytes() != source_.data.size()) {
+  if (all_ == nullptr && header_.geometry.num_bytes() != source_.data.size()) {
     return invalid("shape " + to_string(header_.shape) + " takes " + std::to_string(header_.geometry.num_bytes()) +
                    " bytes, the data has " + std::to_string(source_.data.size()));
   }
@@ -138,10 +148,7 @@ Result<void> Encoder::measure() {
       }));
   header_.data_checksum = checksum.value();
   if (!has_sizes) return {};
-  for (std::size_t i = 1; i < chunks_.size(); ++i) {
-    chunks_[i].rows_offset += chunks_[i - 1].rows_offset;
-    chunks_[i].overflow_offset += chunks_[i - 1].overflow_offset;
-  }
+  place_chunks();
   if (header_.packing == Packing::kPacked) {
     all.describe(header_, codec_->minimum_row_bytes());
   } else {
@@ -171,6 +178,14 @@ packing::PackedSizes Encoder::measure_chunk(std::uint64_t chunk) {
   return packed;
 }
 
+void Encoder::place_chunks() {
+  chunks_[0] = {place_.rows_offset, place_.overflow_offset};
+  for (std::size_t i = 1; i < chunks_.size(); ++i) {
+    chunks_[i].rows_offset += chunks_[i - 1].rows_offset;
+    chunks_[i].overflow_offset += chunks_[i - 1].overflow_offset;
+  }
+}
+
 void Encoder::set_codec_aside() {
   if (!codec_) return;
   plan_ = codec_->plan();
@@ -183,6 +198,10 @@ Result<void> Encoder::write(SectionSink& sink) {
   }
   STILLBIT_CHECK(sink.write(Section::kPlan, 0, codec_->plan()));
   STILLBIT_CHECK(write_map(sink));
+  return write_chunks(sink);
+}
+
+Result<void> Encoder::write_chunks(SectionSink& sink) const {
   return cpu::parallel_for(num_chunks(), num_threads_, [&](std::uint64_t chunk, unsigned) -> Result<void> {
     const TileRange range = chunk_range(chunk);
     if (range.first == range.end) return {};
@@ -246,7 +265,7 @@ Result<void> Encoder::write_packed(SectionSink& sink, std::uint64_t chunk) const
   }
   STILLBIT_CHECK(flush());
   if (written != chunks_[chunk + 1].rows_offset) return source_changed();
-  return sink.write(Section::kIndex, first / kIndexBlockTiles * entry_bytes, index);
+  return sink.write(Section::kIndex, (place_.first_tile + first) / kIndexBlockTiles * entry_bytes, index);
 }
 
 Result<void> Encoder::write_slotted(SectionSink& sink, std::uint64_t chunk) const {
@@ -264,7 +283,8 @@ Result<void> Encoder::write_slotted(SectionSink& sink, std::uint64_t chunk) cons
 
   const auto flush = [&](std::uint64_t next_row) -> Result<void> {
     if (written + tails.size() > chunks_[chunk + 1].overflow_offset) return source_changed();
-    STILLBIT_CHECK(sink.write(Section::kRows, (next_row - num_slots) * stride, Bytes(slots).first(num_slots * stride)));
+    const std::uint64_t first_slot = place_.first_tile + next_row - num_slots;
+    STILLBIT_CHECK(sink.write(Section::kRows, first_slot * stride, Bytes(slots).first(num_slots * stride)));
     STILLBIT_CHECK(sink.write(Section::kOverflow, written, tails));
     written += tails.size();
     tails.clear();

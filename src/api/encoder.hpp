@@ -8,6 +8,7 @@
 #include "planner/repeats.hpp"
 
 #include <stillbit/options.hpp>
+#include <stillbit/plan.hpp>
 
 #include <memory>
 #include <optional>
@@ -35,6 +36,14 @@ class SectionSink {
   virtual Result<void> write(format::Section section, std::uint64_t offset, Bytes bytes) = 0;
 };
 
+/// Where a part of a tensor starts in the payload of the whole.
+struct PartPlace {
+  std::uint64_t first_tile = 0;
+  std::uint64_t rows_offset = 0;
+  std::uint64_t overflow_offset = 0;
+  std::uint64_t largest_delta = 0;  ///< of all rows before, in their index blocks
+};
+
 /// Compresses one tensor: chooses a codec by a sample, and then goes over the rows twice. The first pass takes the
 /// checksum and measures every row, so that its place is known; the second encodes. (Invariant bits are counted over
 /// all rows, which takes one more pass where codec ibp is chosen.) Nothing is kept of the rows between passes, and each
@@ -43,6 +52,16 @@ class Encoder {
  public:
   /// All but the last pass. `source.data` must stay, and stay the same, until `write` has returned.
   static Result<Encoder> prepare(const Source& source, const CompressOptions& options);
+
+  /// Only the planning: of a whole tensor or, with `all`, of a sample of one.
+  static Result<Plan> make_plan(const Source& source, const CompressOptions& options, const AllRows* all);
+
+  /// Measures and encodes a part of a tensor, all sections but plan and map. `header` is the whole tensor's, with
+  /// index_bits wide enough for any row; a part has whole index blocks of tiles unless it is the last. Returns where
+  /// the next part starts.
+  static Result<PartPlace> write_part(const Source& part, const format::PayloadHeader& header,
+                                      const std::shared_ptr<const RowCodec>& codec, const PartPlace& place,
+                                      const CompressOptions& options, SectionSink& sink);
 
   /// All but payload_checksum, which does not exist before the payload does.
   [[nodiscard]] const format::PayloadHeader& header() const noexcept { return header_; }
@@ -92,10 +111,16 @@ class Encoder {
 
   /// Fills in what the source and the options say of the header.
   Result<void> describe();
+  Result<void> describe_sample(const AllRows& all);
   void store_raw(const format::PayloadHeader& header);
 
   /// Chooses how tiles are cut, whether repeats are stored, the codec and the stride.
   Result<void> plan();
+  /// The same as a plan says that was made before.
+  Result<void> follow(const Plan::Impl& plan);
+  void leave_out(planner::Repeats repeats);
+  /// The last tile, filled up where the data ends within it: a tile of rows with rows, a part of a row with elements.
+  [[nodiscard]] static std::vector<std::byte> filled_last_tile(Bytes data, const format::PayloadHeader& header);
   /// Lets codecs plan and price themselves, by bits that were counted or, without them, by those of the sample.
   void consider(Arrangement& arrangement, std::span<const planner::Candidate> candidates,
                 const BitStatistics* counted) const;
@@ -105,13 +130,18 @@ class Encoder {
   [[nodiscard]] std::uint64_t max_priced_bytes() const noexcept;
   [[nodiscard]] Arrangement arrange_tiles(std::uint64_t wanted_bytes) const;
   [[nodiscard]] std::optional<Arrangement> arrange_repeats() const;
+  [[nodiscard]] planner::Repeats find_repeats() const;
+  /// Whether the memory that this takes is in proportion.
+  [[nodiscard]] bool can_find_repeats() const;
 
   /// Counts the bits of all rows.
-  Result<BitStatistics> count() const;
+  [[nodiscard]] BitStatistics count() const;
 
   /// The first pass: the checksum, how large every tile is stored, and so where it belongs.
   Result<void> measure();
   packing::PackedSizes measure_chunk(std::uint64_t chunk);
+  void place_chunks();
+  Result<void> write_chunks(SectionSink& sink) const;
   /// Where a stored tile starts in the tensor; behind the last one, the tensor's end.
   [[nodiscard]] std::uint64_t tile_offset(std::uint64_t i) const noexcept;
   [[nodiscard]] const std::byte* tile(std::uint64_t i) const noexcept;
@@ -135,7 +165,9 @@ class Encoder {
   std::vector<std::byte> plan_;  ///< of a codec that was set aside
   planner::Repeats repeats_;
   std::vector<std::byte> last_tile_;
-  std::vector<Chunk> chunks_;  ///< one more than there are chunks: the last one says where everything ends
+  PartPlace place_;
+  const AllRows* all_ = nullptr;  ///< where the source is but a sample
+  std::vector<Chunk> chunks_;     ///< one more than there are chunks: the last one says where everything ends
 };
 
 }  // namespace stillbit

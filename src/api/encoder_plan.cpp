@@ -4,6 +4,8 @@
 #include "api/registry.hpp"
 #include "core/checked.hpp"
 #include "cpu/parallel.hpp"
+#include "io/mapped_file.hpp"
+#include "statistics/count_rows.hpp"
 
 #include <algorithm>
 #include <iterator>
@@ -12,9 +14,6 @@
 
 namespace stillbit {
 namespace {
-
-/// Longer rows are counted word by word, not column by column: the counts take 64 bytes for each byte of a row.
-constexpr std::uint64_t kMaxCountedRowBytes = 65536;
 
 /// Rows shorter than this are encoded in tiles of about this size, where they are packed. At 1024 bytes what ends a
 /// tile (half a byte for each of its planes, and its bits in the index) costs less than 0.5 %. Where rows differ in
@@ -31,12 +30,6 @@ constexpr std::uint64_t kMaxSampledRowBytes = std::uint64_t{16} << 20;
 /// From this share of repeats in a sample on all rows are searched for them.
 constexpr double kWorthwhileRepeats = 1.0 / 32;
 
-/// What statistics count as a row. Where it is not a row, rows are made of whole ones of it.
-std::uint64_t counted_bytes(const RowGeometry& geometry, unsigned element_bytes) {
-  if (geometry.row_bytes <= kMaxCountedRowBytes) return geometry.row_bytes;
-  return geometry.row_bytes % 8 == 0 ? 8 : element_bytes;
-}
-
 /// Whole short rows of `wanted_bytes` together, or parts of long ones; rows where they have slots.
 std::uint64_t choose_tile_bytes(const RowGeometry& geometry, Packing packing, std::uint64_t wanted_bytes) {
   if (packing == Packing::kSlotted) return geometry.row_bytes;
@@ -45,18 +38,8 @@ std::uint64_t choose_tile_bytes(const RowGeometry& geometry, Packing packing, st
   return num_rows * geometry.row_bytes;
 }
 
-/// The last tile, filled up where the tensor ends within it: a tile of rows with rows, a part of a row with elements.
-std::vector<std::byte> filled_last_tile(Bytes data, const format::PayloadHeader& header) {
-  const std::uint64_t tile_bytes = header.tile_bytes;
-  const std::uint64_t missing = header.tiles().num_bytes() - data.size();
-  if (missing == 0) return {};
-  const Bytes last = data.last(tile_bytes - missing);
-  std::vector<std::byte> tile(last.begin(), last.end());
-  const bool has_rows = tile_bytes > header.geometry.row_bytes;
-  const Bytes filling = data.last(has_rows ? header.geometry.row_bytes : num_bytes(header.dtype));
-  while (tile.size() < tile_bytes) tile.insert(tile.end(), filling.begin(), filling.end());
-  return tile;
-}
+/// What finding repeats may take where memory is not to grow with the tensor.
+constexpr std::uint64_t kMaxRepeatsBytes = std::uint64_t{512} << 20;
 
 }  // namespace
 
@@ -69,9 +52,12 @@ std::uint64_t Encoder::max_priced_bytes() const noexcept {
 Encoder::Arrangement Encoder::arrange_tiles(std::uint64_t wanted_bytes) const {
   Arrangement result;
   result.header = header_;
-  result.header.tile_bytes = choose_tile_bytes(header_.geometry, options_.packing, wanted_bytes);
+  // Of a sample there may be fewer rows than would make a tile.
+  const std::uint64_t row_bytes = header_.geometry.row_bytes;
+  const RowGeometry rows{source_.data.size() / row_bytes, row_bytes};
+  result.header.tile_bytes = choose_tile_bytes(rows, options_.packing, wanted_bytes);
   const std::uint64_t tile_bytes = result.header.tile_bytes;
-  result.last_tile = filled_last_tile(source_.data, result.header);
+  if (all_ == nullptr) result.last_tile = filled_last_tile(source_.data, result.header);
   const Bytes whole_tiles = source_.data.first(source_.data.size() / tile_bytes * tile_bytes);
   result.sample = planner::take_sample(whole_tiles, tile_bytes, max_priced_bytes(), result.copied);
   if (!result.last_tile.empty() && result.copied.empty()) {
@@ -82,15 +68,27 @@ Encoder::Arrangement Encoder::arrange_tiles(std::uint64_t wanted_bytes) const {
   return result;
 }
 
+bool Encoder::can_find_repeats() const {
+  const std::uint64_t needed_bytes = header_.geometry.num_rows * planner::kRepeatsBytesPerRow;
+  return !source_.is_mapped || needed_bytes <= kMaxRepeatsBytes;
+}
+
+planner::Repeats Encoder::find_repeats() const {
+  return planner::find_repeats(
+      source_.data, header_.geometry.row_bytes, num_threads_,
+      source_.is_mapped ? std::function<void(Bytes)>(io::release_pages) : std::function<void(Bytes)>());
+}
+
 std::optional<Encoder::Arrangement> Encoder::arrange_repeats() const {
   const std::uint64_t row_bytes = header_.geometry.row_bytes;
-  if (options_.packing != Packing::kPacked || row_bytes > kMaxCountedRowBytes) return std::nullopt;
+  if (options_.packing != Packing::kPacked || row_bytes > kMaxCountedRowBytes || all_ != nullptr) return std::nullopt;
+  if (!can_find_repeats()) return std::nullopt;
   std::vector<std::byte> copied;
   const Bytes sample = planner::take_sample(source_.data, row_bytes, options_.max_sample_bytes, copied);
   if (planner::share_of_repeats(sample, row_bytes) < kWorthwhileRepeats) return std::nullopt;
   Arrangement result;
   result.header = header_;
-  result.repeats = planner::find_repeats(source_.data, row_bytes, num_threads_);
+  result.repeats = find_repeats();
   result.header.num_repeats = header_.geometry.num_rows - result.repeats.stored_rows.size();
   result.sample =
       planner::take_sample(source_.data, row_bytes, result.repeats.stored_rows, max_priced_bytes(), result.copied);
@@ -105,7 +103,7 @@ void Encoder::consider(Arrangement& arrangement, std::span<const planner::Candid
   const unsigned element_bytes = num_bytes(header_.dtype);
   std::optional<BitStatistics> sampled;
   if (counted == nullptr) {
-    counted = &sampled.emplace(counted_bytes(header_.geometry, element_bytes));
+    counted = &sampled.emplace(counted_row_bytes(header_.dtype, row_bytes));
     sampled->add(arrangement.sample);
   }
   const std::uint64_t period_bytes = tiles.row_bytes % row_bytes == 0 ? row_bytes : element_bytes;
@@ -128,20 +126,21 @@ Result<void> Encoder::plan() {
   std::vector<Arrangement> arrangements;
   arrangements.push_back(arrange_tiles(kShortTileBytes));
   if (auto repeats = arrange_repeats()) arrangements.push_back(std::move(*repeats));
-  for (Arrangement& arrangement : arrangements) consider(arrangement, candidates, nullptr);
+  const BitStatistics* given = all_ == nullptr ? nullptr : all_->statistics;
+  for (Arrangement& arrangement : arrangements) consider(arrangement, candidates, given);
   if (const auto found = cheapest_of(arrangements); found.second == arrangements.data()) {
     Arrangement smaller = arrange_tiles(kSmallTileBytes);
     const CodecEntry* entry = find_codec(found.first->codec->codec());
     if (smaller.header.tile_bytes != arrangements[0].header.tile_bytes) {
-      consider(smaller, std::vector{planner::Candidate{entry->plan, entry->decode_cost}}, nullptr);
+      consider(smaller, std::vector{planner::Candidate{entry->plan, entry->decode_cost}}, given);
       arrangements.push_back(std::move(smaller));
     }
   }
 
   // Which bits never deviate only all rows can say: where the codec that asks for it seems best, they are counted.
   auto [best, in] = cheapest_of(arrangements);
-  if (best != nullptr && best->codec->codec() == Codec::kIbp && !in->is_whole()) {
-    STILLBIT_TRY(const BitStatistics statistics, count());
+  if (best != nullptr && best->codec->codec() == Codec::kIbp && !in->is_whole() && all_ == nullptr) {
+    const BitStatistics statistics = count();
     std::erase_if(in->options, [](const planner::Option& option) { return option.codec->codec() == Codec::kIbp; });
     const CodecEntry* ibp = find_codec(Codec::kIbp);
     consider(*in, std::vector{planner::Candidate{ibp->plan, ibp->decode_cost}}, &statistics);
@@ -207,26 +206,10 @@ void Encoder::adopt(planner::Option* best, Arrangement* in, std::vector<Arrangem
   last_tile_ = std::move(in->last_tile);
 }
 
-Result<BitStatistics> Encoder::count() const {
-  const Bytes data = source_.data;
-  BitStatistics statistics(counted_bytes(header_.geometry, num_bytes(source_.dtype)));
-  std::vector<std::optional<BitStatistics>> counts(num_threads_);
-  // Rows do not end where chunks do: those that start in one are counted with it, in whole laps.
-  const std::uint64_t lap = statistics.lap_bytes();
-  STILLBIT_CHECK(cpu::parallel_for(
-      ceil_div(data.size(), kChunkBytes), num_threads_, [&](std::uint64_t chunk, unsigned worker) -> Result<void> {
-        if (!counts[worker]) counts[worker].emplace(statistics.row_bytes());
-        const std::uint64_t begin = chunk * kChunkBytes;
-        const std::uint64_t end = std::min<std::uint64_t>(begin + kChunkBytes, data.size());
-        const std::uint64_t first = ceil_div(begin, lap) * lap;
-        const std::uint64_t last = std::min<std::uint64_t>(ceil_div(end, lap) * lap, data.size());
-        if (first < last) counts[worker]->add(data.subspan(first, last - first));
-        done(begin, end - begin);
-        return {};
-      }));
-  for (const auto& count : counts) {
-    if (count) statistics.merge(*count);
-  }
+BitStatistics Encoder::count() const {
+  BitStatistics statistics(counted_row_bytes(source_.dtype, header_.geometry.row_bytes));
+  count_rows(source_.data, statistics, num_threads_,
+             [&](std::uint64_t offset, std::uint64_t num_bytes) { done(offset, num_bytes); });
   return statistics;
 }
 

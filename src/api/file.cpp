@@ -40,6 +40,10 @@ Result<std::uint64_t> checksum_of(const CompressedTensor::Impl& impl, unsigned n
   });
 }
 
+std::filesystem::path descriptor_name(int descriptor) {
+  return "file descriptor " + std::to_string(descriptor);
+}
+
 }  // namespace
 
 FileInfo inspect_file(const std::filesystem::path& path) {
@@ -68,8 +72,11 @@ void save(const std::filesystem::path& path, const NamedTensors& tensors,
   save(path, pointers, metadata, num_threads);
 }
 
-void save(const std::filesystem::path& path, const NamedTensorPointers& tensors,
-          const std::map<std::string, std::string>& metadata, unsigned num_threads) {
+namespace {
+
+/// `path` is what messages call the file; `create` makes its writer once it is known what goes into it.
+void save_with(const std::filesystem::path& path, const NamedTensorPointers& tensors, unsigned num_threads,
+               const std::function<Result<FileWriter>(const std::vector<FileWriter::Tensor>&)>& create) {
   const unsigned threads = cpu::resolve_threads(num_threads);
   std::vector<FileWriter::Tensor> entries;
   std::unordered_set<std::string> names;
@@ -81,7 +88,7 @@ void save(const std::filesystem::path& path, const NamedTensorPointers& tensors,
       entries.back().header.data_checksum = unwrap(checksum_of(impl, threads));
     }
   }
-  FileWriter writer = unwrap_in(path, FileWriter::create(path, entries, metadata));
+  FileWriter writer = unwrap_in(path, create(entries));
   for (std::size_t i = 0; i < tensors.size(); ++i) {
     const format::Payload sections = tensors[i].second->impl().sections();
     unwrap_in(path, tensors[i].first, writer.write(i, threads, [&](SectionSink& sink) -> Result<void> {
@@ -93,6 +100,36 @@ void save(const std::filesystem::path& path, const NamedTensorPointers& tensors,
     }));
   }
   unwrap(writer.commit());
+}
+
+}  // namespace
+
+void save(const std::filesystem::path& path, const NamedTensorPointers& tensors,
+          const std::map<std::string, std::string>& metadata, unsigned num_threads) {
+  save_with(path, tensors, num_threads, [&](const std::vector<FileWriter::Tensor>& entries) {
+    return FileWriter::create(path, entries, metadata);
+  });
+}
+
+void save(int descriptor, const NamedTensorPointers& tensors, unsigned num_threads) {
+  save_with(descriptor_name(descriptor), tensors, num_threads,
+            [&](const std::vector<FileWriter::Tensor>& entries) -> Result<FileWriter> {
+              STILLBIT_TRY(io::AtomicFile file, io::AtomicFile::adopt(descriptor));
+              return FileWriter::create(std::move(file), entries, {});
+            });
+}
+
+NamedTensors load(int descriptor) {
+  TensorFile file;
+  file.path = descriptor_name(descriptor);
+  auto mapped = std::make_shared<io::MappedFile>(unwrap(io::MappedFile::map(descriptor, file.path)));
+  io::advise(mapped->bytes(), io::Access::kRandom);
+  unwrap_in(file.path, read_safetensors(mapped->bytes(), mapped, file));
+  require_compressed(file);
+  NamedTensors tensors;
+  for (const TensorFile::StoredTensor& stored : file.stored)
+    tensors.emplace_back(stored.name, share_mapped(*stored.tensor));
+  return tensors;
 }
 
 NamedTensors load(const std::filesystem::path& path, const LoadOptions& options) {

@@ -9,6 +9,7 @@
 #include <nlohmann/json.hpp>
 
 #include <algorithm>
+#include <iterator>
 #include <set>
 #include <unordered_map>
 
@@ -145,6 +146,29 @@ Result<std::map<std::string, std::string>> parse_weight_map(const std::string& t
   return shard_of;
 }
 
+/// Moves the tensors of a shard to those of the whole. A shard's keys, of which the index speaks, are the names of its
+/// tensors or, where it is compressed, of its payloads.
+Result<void> take_shard(const std::string& shard, TensorFile& part, std::map<std::string, std::string>& shard_of,
+                        TensorFile& file) {
+  std::set<std::string> keys;
+  for (const TensorFile::RawTensor& tensor : part.raw) keys.insert(tensor.name);
+  for (const TensorFile::StoredTensor& tensor : part.stored) keys.insert(tensor.payload_name);
+  for (const std::string& key : keys) {
+    const auto said = shard_of.find(key);
+    if (said == shard_of.end() || said->second != shard)
+      return in_context(shard, corrupt(quoted_tensor(key) + " is not in this shard by the index"));
+    shard_of.erase(said);
+  }
+  for (const TensorFile::StoredTensor& tensor : part.stored) {
+    const bool is_taken = std::any_of(file.stored.begin(), file.stored.end(),
+                                      [&](const TensorFile::StoredTensor& other) { return other.name == tensor.name; });
+    if (is_taken) return in_context(shard, corrupt(quoted_tensor(tensor.name) + " is in another shard, too"));
+  }
+  std::move(part.raw.begin(), part.raw.end(), std::back_inserter(file.raw));
+  std::move(part.stored.begin(), part.stored.end(), std::back_inserter(file.stored));
+  return {};
+}
+
 Result<void> open_index(const std::filesystem::path& path, TensorFile& file) {
   STILLBIT_TRY(const std::string text, io::read_text(path));
   STILLBIT_TRY(auto shard_of, parse_weight_map(text));
@@ -154,15 +178,10 @@ Result<void> open_index(const std::filesystem::path& path, TensorFile& file) {
     TensorFile part;
     if (const auto opened = open_safetensors(path.parent_path() / shard, part); !opened.ok())
       return in_context(shard, opened.fault());
-    if (part.is_compressed) return in_context(shard, unsupported("compressed shards are not read through an index"));
-    for (TensorFile::RawTensor& tensor : part.raw) {
-      const auto said = shard_of.find(tensor.name);
-      if (said == shard_of.end() || said->second != shard) {
-        return in_context(shard, corrupt(quoted_tensor(tensor.name) + " is not in this shard by the index"));
-      }
-      shard_of.erase(said);
-      file.raw.push_back(std::move(tensor));
-    }
+    if (part.is_compressed != file.is_compressed && shard != *shards.begin())
+      return in_context(shard, corrupt("some shards are compressed, and some are not"));
+    file.is_compressed = part.is_compressed;
+    STILLBIT_CHECK(take_shard(shard, part, shard_of, file));
     file.metadata.insert(part.metadata.begin(), part.metadata.end());
     file.file_bytes += part.file_bytes;
     file.mappings.insert(file.mappings.end(), part.mappings.begin(), part.mappings.end());

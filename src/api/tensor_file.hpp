@@ -71,6 +71,10 @@ T unwrap_in(const std::filesystem::path& path, Result<T> result) {
   return std::move(result).value();
 }
 
+inline void unwrap_in(const std::filesystem::path& path, const Result<void>& result) {
+  if (!result.ok()) unwrap(Result<void>(in_file(path, result.fault())));
+}
+
 /// Throws a fault that is about a tensor of a file: 'file: tensor "name": what'.
 void unwrap_in(const std::filesystem::path& path, const std::string& tensor, const Result<void>& result);
 

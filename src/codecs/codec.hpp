@@ -3,10 +3,10 @@
 #include "core/bytes.hpp"
 #include "core/result.hpp"
 #include "core/shape.hpp"
-#include "statistics/bit_statistics.hpp"
 #include "warp/plan_bytes.hpp"
 
 #include <stillbit/options.hpp>
+#include <stillbit/statistics.hpp>
 
 #include <memory>
 #include <vector>

@@ -37,4 +37,29 @@ std::uint64_t checksum(Bytes bytes, unsigned num_threads) {
   return checksum.value();
 }
 
+void RunningChecksum::add(Bytes bytes, unsigned num_threads) {
+  if (!rest_.empty()) {
+    const std::uint64_t count = std::min<std::uint64_t>(kChecksumPieceBytes - rest_.size(), bytes.size());
+    rest_.insert(rest_.end(), bytes.begin(), bytes.begin() + static_cast<std::ptrdiff_t>(count));
+    bytes = bytes.subspan(count);
+    if (rest_.size() < kChecksumPieceBytes) return;
+    checksum_.add(num_pieces_++, digest(rest_));
+    rest_.clear();
+  }
+  const std::uint64_t count = bytes.size() / kChecksumPieceBytes;
+  unwrap(parallel_for(count, num_threads, [&](std::uint64_t piece, unsigned) -> Result<void> {
+    checksum_.add(num_pieces_ + piece, digest(bytes.subspan(piece * kChecksumPieceBytes, kChecksumPieceBytes)));
+    return {};
+  }));
+  num_pieces_ += count;
+  bytes = bytes.subspan(count * kChecksumPieceBytes);
+  rest_.assign(bytes.begin(), bytes.end());
+}
+
+std::uint64_t RunningChecksum::value() {
+  if (!rest_.empty()) checksum_.add(num_pieces_++, digest(rest_));
+  rest_.clear();
+  return checksum_.value();
+}
+
 }  // namespace stillbit::cpu

@@ -1,9 +1,11 @@
 #pragma once
 
 #include "core/bytes.hpp"
+#include "core/checksum.hpp"
 #include "cpu/isa.hpp"
 
 #include <cstdint>
+#include <vector>
 
 namespace stillbit::cpu {
 
@@ -12,5 +14,19 @@ namespace stillbit::cpu {
 
 /// The format's checksum of contiguous bytes.
 [[nodiscard]] std::uint64_t checksum(Bytes bytes, unsigned num_threads);
+
+/// The same, of bytes that come one run after the other.
+class RunningChecksum {
+ public:
+  void add(Bytes bytes, unsigned num_threads);
+
+  /// Of all that was added; nothing can be added after that.
+  [[nodiscard]] std::uint64_t value();
+
+ private:
+  Checksum checksum_;
+  std::uint64_t num_pieces_ = 0;
+  std::vector<std::byte> rest_;  ///< the start of a piece that is not whole yet
+};
 
 }  // namespace stillbit::cpu

@@ -1,6 +1,7 @@
 #include "cpu/parallel.hpp"
 
 #include "core/checked.hpp"
+#include "cpu/interrupt.hpp"
 
 #include <sched.h>
 
@@ -34,6 +35,7 @@ Result<void> parallel_for(std::uint64_t num_tasks, unsigned num_threads,
       const std::uint64_t task = next.fetch_add(1, std::memory_order_relaxed);
       if (task >= num_tasks) return;
       try {
+        if (worker == 0) check_interrupt();
         const Result<void> result = body(task, worker);
         if (result.ok()) continue;
         // Tasks start in order, so that all before this one run to their end: the first fault in order is kept.

@@ -15,9 +15,9 @@ namespace stillbit::cpu {
 /// them.
 ///
 /// Tasks are handed out in order, one at a time; `worker` is below `num_threads`. After a fault no new task
-/// starts, and the fault of the first task that has one is returned; an exception is rethrown here. Threads live as
-/// long as the call: there is no state that a fork could break, and the work handed in is long against the start of a
-/// thread.
+/// starts, and the fault of the first task that has one is returned; an exception is rethrown here, also one of the
+/// caller's InterruptScope, which is asked between tasks. Threads live as long as the call: there is no state that a
+/// fork could break, and the work handed in is long against the start of a thread.
 Result<void> parallel_for(std::uint64_t num_tasks, unsigned num_threads,
                           const std::function<Result<void>(std::uint64_t task, unsigned worker)>& body);
 

@@ -55,8 +55,20 @@ Result<AtomicFile> AtomicFile::create(const std::filesystem::path& target) {
   return io_fault(target, "create", EEXIST);
 }
 
+Result<AtomicFile> AtomicFile::adopt(int descriptor) {
+  const std::filesystem::path shown = "file descriptor " + std::to_string(descriptor);
+  const int fd = ::fcntl(descriptor, F_DUPFD_CLOEXEC, 0);
+  if (fd < 0) return io_fault(shown, "write", errno);
+  AtomicFile file(shown, {}, fd);
+  file.is_adopted_ = true;
+  return file;
+}
+
 AtomicFile::AtomicFile(AtomicFile&& other) noexcept
-    : target_(std::move(other.target_)), temporary_(std::move(other.temporary_)), fd_(std::exchange(other.fd_, -1)) {}
+    : target_(std::move(other.target_)),
+      temporary_(std::move(other.temporary_)),
+      fd_(std::exchange(other.fd_, -1)),
+      is_adopted_(other.is_adopted_) {}
 
 AtomicFile::~AtomicFile() {
   if (fd_ < 0) return;
@@ -70,6 +82,11 @@ Result<void> AtomicFile::set_size(std::uint64_t num_bytes) {
   // Some file systems cannot reserve; a full disk is then found while writing.
   if (error_number == 0 || error_number == EOPNOTSUPP || error_number == EINVAL) return {};
   return io_fault(target_, "write", error_number);
+}
+
+Result<void> AtomicFile::resize(std::uint64_t num_bytes) {
+  if (::ftruncate(fd_, static_cast<off_t>(num_bytes)) != 0) return io_fault(target_, "write", errno);
+  return {};
 }
 
 Result<void> AtomicFile::write(std::uint64_t offset, Bytes bytes) {
@@ -96,6 +113,7 @@ Result<void> AtomicFile::read(std::uint64_t offset, MutableBytes bytes) const {
 }
 
 Result<void> AtomicFile::commit() {
+  if (is_adopted_) return {};
   struct stat replaced{};
   if (::stat(target_.c_str(), &replaced) == 0 && ::fchmod(fd_, replaced.st_mode & 0777) != 0) {
     return io_fault(target_, "set the permissions of", errno);

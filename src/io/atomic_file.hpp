@@ -17,6 +17,9 @@ class AtomicFile {
  public:
   static Result<AtomicFile> create(const std::filesystem::path& target);
 
+  /// A file that is open already, and empty, for whoever else has its descriptor: `commit` has nothing to do.
+  static Result<AtomicFile> adopt(int descriptor);
+
   AtomicFile(AtomicFile&& other) noexcept;
   AtomicFile& operator=(AtomicFile&&) = delete;
   AtomicFile(const AtomicFile&) = delete;
@@ -25,6 +28,9 @@ class AtomicFile {
 
   /// Reserves the space of the whole file, so that a full disk is found before the work. May be called once.
   Result<void> set_size(std::uint64_t num_bytes);
+
+  /// Cuts off or fills up with zeros, once it is known how large the file is.
+  Result<void> resize(std::uint64_t num_bytes);
 
   /// Writes at an offset. May be called from several threads for different places.
   Result<void> write(std::uint64_t offset, Bytes bytes);
@@ -42,6 +48,7 @@ class AtomicFile {
   std::filesystem::path target_;
   std::filesystem::path temporary_;  ///< empty while the file has no name
   int fd_;
+  bool is_adopted_ = false;
 };
 
 }  // namespace stillbit::io

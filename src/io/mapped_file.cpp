@@ -20,25 +20,19 @@ Result<MappedFile> MappedFile::open(const std::filesystem::path& path) {
   // Without O_NONBLOCK, opening a named pipe would wait for a writer.
   const int fd = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
   if (fd < 0) return io_fault(path, "open", errno);
-  struct stat status{};
-  if (::fstat(fd, &status) != 0) {
-    const int error_number = errno;
-    ::close(fd);
-    return io_fault(path, "stat", error_number);
-  }
-  if (!S_ISREG(status.st_mode)) {
-    ::close(fd);
-    return Fault{ErrorCode::kIo, path.string() + ": not a regular file"};
-  }
-  const auto size = static_cast<std::size_t>(status.st_size);
-  if (size == 0) {
-    ::close(fd);
-    return MappedFile();
-  }
-  void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, fd, 0);
-  const int error_number = errno;
+  auto mapped = map(fd, path);
   ::close(fd);
-  if (address == MAP_FAILED) return io_fault(path, "map", error_number);
+  return mapped;
+}
+
+Result<MappedFile> MappedFile::map(int descriptor, const std::filesystem::path& shown) {
+  struct stat status{};
+  if (::fstat(descriptor, &status) != 0) return io_fault(shown, "stat", errno);
+  if (!S_ISREG(status.st_mode)) return Fault{ErrorCode::kIo, shown.string() + ": not a regular file"};
+  const auto size = static_cast<std::size_t>(status.st_size);
+  if (size == 0) return MappedFile();
+  void* address = ::mmap(nullptr, size, PROT_READ, MAP_PRIVATE, descriptor, 0);
+  if (address == MAP_FAILED) return io_fault(shown, "map", errno);
   const Bytes bytes(static_cast<const std::byte*>(address), size);
   advise(bytes, Access::kRandom);
   return MappedFile(bytes);

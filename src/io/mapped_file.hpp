@@ -19,6 +19,9 @@ class MappedFile {
  public:
   static Result<MappedFile> open(const std::filesystem::path& path);
 
+  /// A file that is open already; the descriptor is not kept. `shown` is what messages call it.
+  static Result<MappedFile> map(int descriptor, const std::filesystem::path& shown);
+
   MappedFile() = default;
   MappedFile(MappedFile&& other) noexcept;
   MappedFile& operator=(MappedFile&& other) noexcept;

@@ -1,10 +1,14 @@
-#include "statistics/bit_statistics.hpp"
-
+#include "core/bytes.hpp"
 #include "statistics/positional_count.hpp"
+
+#include <stillbit/error.hpp>
+#include <stillbit/statistics.hpp>
 
 #include <algorithm>
 #include <array>
 #include <numeric>
+#include <string>
+#include <utility>
 
 namespace stillbit {
 namespace {
@@ -24,14 +28,33 @@ constexpr auto kLanesOfBits = [] {
   return lanes;
 }();
 
+std::uint64_t checked_row_bytes(std::uint64_t row_bytes) {
+  if (row_bytes > 0) return row_bytes;
+  throw Error(ErrorCode::kInvalidArgument, "rows of no bytes have no bits to count");
+}
+
 }  // namespace
 
 BitStatistics::BitStatistics(std::uint64_t row_bytes)
-    : row_bytes_(row_bytes),
+    : row_bytes_(checked_row_bytes(row_bytes)),
       lap_bytes_(row_bytes < kLongRowBytes ? std::lcm(row_bytes, kPlaneBytes) : row_bytes),
       ones_(8 * row_bytes) {}
 
+BitStatistics::BitStatistics(std::uint64_t num_rows, std::vector<std::uint64_t> ones) : BitStatistics(ones.size() / 8) {
+  const bool is_possible = ones.size() % 8 == 0 && std::all_of(ones.begin(), ones.end(),
+                                                               [&](std::uint64_t count) { return count <= num_rows; });
+  if (!is_possible) {
+    throw Error(ErrorCode::kInvalidArgument, "the counts are not of the bits of " + std::to_string(num_rows) + " rows");
+  }
+  num_rows_ = num_rows;
+  ones_ = std::move(ones);
+}
+
 void BitStatistics::add(Bytes rows) {
+  if (rows.size() % row_bytes_ != 0) {
+    throw Error(ErrorCode::kInvalidArgument,
+                std::to_string(rows.size()) + " bytes are not whole rows of " + std::to_string(row_bytes_) + " bytes");
+  }
   num_rows_ += rows.size() / row_bytes_;
   for (std::uint64_t num_laps = rows.size() / lap_bytes_; num_laps > 0;) {
     planes_.resize(plane_bytes_of(lap_bytes_));
@@ -81,6 +104,11 @@ std::vector<std::uint64_t> BitStatistics::ones() const {
 }
 
 void BitStatistics::merge(const BitStatistics& other) {
+  if (other.row_bytes_ != row_bytes_) {
+    throw Error(ErrorCode::kInvalidArgument, "statistics of rows of " + std::to_string(row_bytes_) +
+                                                 " bytes do not take up those of rows of " +
+                                                 std::to_string(other.row_bytes_));
+  }
   for (std::size_t i = 0; i < ones_.size(); ++i) ones_[i] += other.ones_[i];
   other.read_out_planes(ones_);
   num_rows_ += other.num_rows_;
@@ -97,6 +125,12 @@ BitStatistics BitStatistics::folded(std::uint64_t row_bytes) const {
   for (std::size_t i = 0; i < counts.size(); ++i) result.ones_[i % result.ones_.size()] += counts[i];
   result.num_rows_ = num_rows_ * (row_bytes_ / row_bytes);
   return result;
+}
+
+std::uint64_t counted_row_bytes(DType dtype, std::uint64_t row_bytes) noexcept {
+  constexpr std::uint64_t kWordBytes = 8;
+  if (row_bytes <= kMaxCountedRowBytes) return row_bytes;
+  return row_bytes % kWordBytes == 0 ? kWordBytes : num_bytes(dtype);
 }
 
 }  // namespace stillbit

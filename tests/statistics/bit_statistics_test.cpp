@@ -1,7 +1,10 @@
-#include "statistics/bit_statistics.hpp"
 
+#include "core/bytes.hpp"
 #include "statistics/positional_count.hpp"
 #include "tests/support/make_tensor.hpp"
+
+#include <stillbit/error.hpp>
+#include <stillbit/statistics.hpp>
 
 #include <gtest/gtest.h>
 
@@ -69,6 +72,32 @@ TEST(BitStatistics, CountsPastWhatThePlanesHold) {
   statistics.add(Bytes(rows).first(64 * 8));
   EXPECT_EQ(statistics.ones()[0], num_rows + 8);
   EXPECT_EQ(statistics.ones()[1], 0U);
+}
+
+TEST(BitStatistics, GoOnFromCountsThatWereReadOut) {
+  const auto tensor = make_tensor(DType::kU8, {500, 33}, Values::kRandomBits, 3);
+  BitStatistics first(33);
+  first.add(Bytes(tensor.data).first(200 * 33));
+  BitStatistics again(first.num_rows(), first.ones());
+  again.add(Bytes(tensor.data).subspan(200 * 33));
+  EXPECT_EQ(again.num_rows(), 500U);
+  EXPECT_EQ(again.ones(), counted_plainly(tensor.data, 33));
+}
+
+TEST(BitStatistics, WhatCannotBeCountedIsRefused) {
+  const std::vector<std::byte> rows(32);
+  EXPECT_THROW(BitStatistics(0), Error);
+  EXPECT_THROW(BitStatistics(5).add(rows), Error);
+  EXPECT_THROW(BitStatistics(4).merge(BitStatistics(8)), Error);
+  EXPECT_THROW(BitStatistics(3, std::vector<std::uint64_t>(8, 4)), Error);  // more ones than rows
+  EXPECT_THROW(BitStatistics(3, std::vector<std::uint64_t>(7)), Error);
+  EXPECT_THROW(BitStatistics(3, std::vector<std::uint64_t>()), Error);
+}
+
+TEST(BitStatistics, LongRowsAreCountedByWords) {
+  EXPECT_EQ(counted_row_bytes(DType::kF32, 65536), 65536U);
+  EXPECT_EQ(counted_row_bytes(DType::kF32, 65544), 8U);
+  EXPECT_EQ(counted_row_bytes(DType::kF32, 65540), 4U);
 }
 
 TEST(PositionalCount, InstructionSetsAgree) {

@@ -1,7 +1,8 @@
 #pragma once
 
-#include "core/bytes.hpp"
+#include <stillbit/dtype.hpp>
 
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <vector>
@@ -15,14 +16,17 @@ namespace stillbit {
 /// 2-, 4- or 8-byte words does not matter.
 class BitStatistics {
  public:
-  /// Counts rows of `row_bytes` (above 0) bytes.
+  /// Counts rows of `row_bytes` bytes. Throws kInvalidArgument when that is 0.
   explicit BitStatistics(std::uint64_t row_bytes);
 
-  /// Adds whole rows that lie back to back. Precondition: rows.size() is a multiple of row_bytes.
-  /// Fastest in multiples of `lap_bytes`: the rows that are left over are counted bit by bit.
-  void add(Bytes rows);
+  /// Goes on from counts that `ones` once returned. Throws kInvalidArgument when they are none of `num_rows` rows.
+  BitStatistics(std::uint64_t num_rows, std::vector<std::uint64_t> ones);
 
-  /// Adds what another object counted. Precondition: equal row_bytes.
+  /// Adds whole rows that lie back to back. Throws kInvalidArgument when their size is no multiple of row_bytes.
+  /// Fastest in multiples of `lap_bytes`: the rows that are left over are counted bit by bit.
+  void add(std::span<const std::byte> rows);
+
+  /// Adds what another object counted. Throws kInvalidArgument when row_bytes differ.
   void merge(const BitStatistics& other);
 
   /// Adds what was counted elsewhere over `num_rows` rows. Precondition: as many counts as a row has bits.
@@ -50,5 +54,12 @@ class BitStatistics {
   std::vector<std::byte> planes_;    ///< bit-sliced counts of laps; empty until there are any
   std::uint64_t num_plane_laps_ = 0;
 };
+
+/// Rows longer than this are counted word by word, not column by column: counts take 64 bytes for each byte of a row.
+inline constexpr std::uint64_t kMaxCountedRowBytes = 65536;
+
+/// What the statistics of a tensor with such rows count as a row: the row itself, or where it is too long eight bytes
+/// or one element, of which it is made.
+[[nodiscard]] std::uint64_t counted_row_bytes(DType dtype, std::uint64_t row_bytes) noexcept;
 
 }  // namespace stillbit
