@@ -22,6 +22,16 @@ struct Handle {
   mutable std::shared_mutex mutex;
 };
 
+/// Long work: for as long as this lives, Python's lock is released, and Ctrl-C ends the call with KeyboardInterrupt.
+class LongCall {
+ public:
+  LongCall();
+
+ private:
+  InterruptScope interrupt_;
+  nanobind::gil_scoped_release released_;
+};
+
 /// Bytes done so far: threads of the library count, a thread in Python reads.
 struct Counter {
   std::atomic<std::uint64_t> num_bytes{0};
@@ -39,10 +49,17 @@ CompressOptions compress_options(const std::optional<std::string>& codec, const 
                                  const std::string& objective, unsigned row_dims, unsigned num_threads,
                                  Counter* counter);
 
+/// The same, or with a plan, which says all but the threads.
+CompressOptions compress_options(const Plan* plan, const std::optional<std::string>& codec, const std::string& packing,
+                                 const std::string& objective, unsigned row_dims, unsigned num_threads,
+                                 Counter* counter);
+
 void bind_errors();
 void bind_tensor(nanobind::module_& module);
 void bind_cuda(nanobind::module_& module);
 void bind_files(nanobind::module_& module);
 void bind_ibp(nanobind::module_& module);
+void bind_plan(nanobind::module_& module);
+void bind_stream(nanobind::module_& module);
 
 }  // namespace stillbit::python

@@ -6,11 +6,14 @@
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
 #include <deque>
+#include <functional>
 #include <memory>
+#include <tuple>
 #include <unordered_set>
 
 namespace stillbit::python {
@@ -21,7 +24,7 @@ using Path = std::filesystem::path;
 using Shape = nb::typed<nb::tuple, std::uint64_t, nb::ellipsis>;
 
 std::vector<std::pair<std::string, std::shared_ptr<Handle>>> load_tensors(const Path& path, bool mmap) {
-  const nb::gil_scoped_release released;
+  const LongCall call;
   std::vector<std::pair<std::string, std::shared_ptr<Handle>>> tensors;
   for (auto& [name, tensor] : load(path, {.mmap = mmap})) {
     tensors.emplace_back(name, std::make_shared<Handle>(std::move(tensor)));
@@ -29,9 +32,9 @@ std::vector<std::pair<std::string, std::shared_ptr<Handle>>> load_tensors(const 
   return tensors;
 }
 
-void save_tensors(const Path& path, const std::vector<std::pair<std::string, const Handle*>>& tensors,
-                  const std::map<std::string, std::string>& metadata, unsigned num_threads) {
-  const nb::gil_scoped_release released;
+/// `write` gets the tensors, which nobody changes meanwhile.
+void while_locked(const std::vector<std::pair<std::string, const Handle*>>& tensors,
+                  const std::function<void(const NamedTensorPointers&)>& write) {
   // A tensor that has two names is locked once.
   std::unordered_set<const Handle*> handles;
   std::deque<std::shared_lock<std::shared_mutex>> locks;
@@ -40,7 +43,25 @@ void save_tensors(const Path& path, const std::vector<std::pair<std::string, con
     if (handles.insert(handle).second) locks.emplace_back(handle->mutex);
     pointers.emplace_back(name, &handle->tensor);
   }
-  save(path, pointers, metadata, num_threads);
+  write(pointers);
+}
+
+void save_tensors(const Path& path, const std::vector<std::pair<std::string, const Handle*>>& tensors,
+                  const std::map<std::string, std::string>& metadata, unsigned num_threads) {
+  const LongCall call;
+  while_locked(tensors, [&](const NamedTensorPointers& pointers) { save(path, pointers, metadata, num_threads); });
+}
+
+void save_shared(int descriptor, const Handle& handle) {
+  const LongCall call;
+  while_locked({{"", &handle}}, [&](const NamedTensorPointers& pointers) { save(descriptor, pointers); });
+}
+
+std::shared_ptr<Handle> map_shared(int descriptor) {
+  const LongCall call;
+  NamedTensors tensors = load(descriptor);
+  if (tensors.size() != 1) throw Error(ErrorCode::kCorrupt, "the shared memory does not hold one tensor");
+  return std::make_shared<Handle>(std::move(tensors[0].second));
 }
 
 FileInfo inspect(const Path& path) {
@@ -50,21 +71,36 @@ FileInfo inspect(const Path& path) {
 
 FileInfo compress(const Path& input, const Path& output, const std::optional<std::string>& codec,
                   const std::string& packing, const std::string& objective, unsigned row_dims, unsigned num_threads,
-                  const std::optional<std::string>& as_dtype, Counter* counter) {
+                  const std::optional<std::string>& as_dtype, Counter* counter, const Plan* plan) {
   CompressFileOptions options;
-  options.tensor = compress_options(codec, packing, objective, row_dims, num_threads, counter);
+  options.tensor = compress_options(plan, codec, packing, objective, row_dims, num_threads, counter);
   if (as_dtype) options.as = dtype_of(*as_dtype);
-  const nb::gil_scoped_release released;
+  const LongCall call;
   return compress_file(input, output, options);
 }
 
+/// Name, address, dtype, shape, and whether it is mapped.
+using Array = std::tuple<std::string, std::uintptr_t, std::string, std::vector<std::uint64_t>, bool>;
+
+FileInfo compress_arrays(const std::vector<Array>& arrays, const Path& output,
+                         const std::map<std::string, std::string>& metadata, const std::optional<std::string>& codec,
+                         const std::string& packing, const std::string& objective, unsigned row_dims,
+                         unsigned num_threads, Counter* counter, const Plan* plan) {
+  std::vector<NamedView> views;
+  for (const auto& [name, address, dtype, shape, is_mapped] : arrays)
+    views.push_back({name, {reinterpret_cast<const void*>(address), dtype_of(dtype), shape}, is_mapped});
+  const CompressOptions options = compress_options(plan, codec, packing, objective, row_dims, num_threads, counter);
+  const LongCall call;
+  return compress_to_file(views, output, options, metadata);
+}
+
 void decompress(const Path& input, const Path& output, unsigned num_threads, Counter* counter) {
-  const nb::gil_scoped_release released;
+  const LongCall call;
   decompress_file(input, output, {num_threads, Counter::progress(counter)});
 }
 
 void verify(const Path& path, const std::optional<Path>& against, unsigned num_threads, Counter* counter) {
-  const nb::gil_scoped_release released;
+  const LongCall call;
   verify_file(path, against, {num_threads, Counter::progress(counter)});
 }
 
@@ -121,11 +157,17 @@ void bind_files(nb::module_& module) {
   bind_info(module);
   module.def("load", load_tensors, nb::arg("path"), nb::arg("mmap"));
   module.def("save", save_tensors, nb::arg("path"), nb::arg("tensors"), nb::arg("metadata"), nb::arg("num_threads"));
+  module.def("save_shared", save_shared, nb::arg("descriptor"), nb::arg("tensor"),
+             "Writes a tensor to an empty file that is open.");
+  module.def("map_shared", map_shared, nb::arg("descriptor"), "Maps what save_shared wrote.");
   module.def("inspect_file", inspect, nb::arg("path"));
   module.def("total_bytes", bytes_of, nb::arg("path"));
   module.def("compress_file", compress, nb::arg("input"), nb::arg("output"), nb::arg("codec").none(),
              nb::arg("packing"), nb::arg("objective"), nb::arg("row_dims"), nb::arg("num_threads"),
-             nb::arg("as_dtype").none(), nb::arg("counter").none());
+             nb::arg("as_dtype").none(), nb::arg("counter").none(), nb::arg("plan").none());
+  module.def("compress_to_file", compress_arrays, nb::arg("arrays"), nb::arg("output"), nb::arg("metadata"),
+             nb::arg("codec").none(), nb::arg("packing"), nb::arg("objective"), nb::arg("row_dims"),
+             nb::arg("num_threads"), nb::arg("counter").none(), nb::arg("plan").none());
   module.def("decompress_file", decompress, nb::arg("input"), nb::arg("output"), nb::arg("num_threads"),
              nb::arg("counter").none());
   module.def("verify_file", verify, nb::arg("path"), nb::arg("against").none(), nb::arg("num_threads"),

@@ -34,10 +34,15 @@ NB_MODULE(_core, module) {
   module.def("address_of", address_of, nb::arg("array"), "Address of a numpy array's first element.");
   nb::class_<Counter>(module, "Counter", "Bytes done so far, for progress bars.")
       .def(nb::init<>())
+      .def(
+          "add", [](Counter& counter, std::uint64_t num_bytes) { counter.num_bytes += num_bytes; },
+          nb::arg("num_bytes"))
       .def_prop_ro("num_bytes", [](const Counter& counter) { return counter.num_bytes.load(); });
   stillbit::python::bind_errors();
   stillbit::python::bind_tensor(module);
   stillbit::python::bind_cuda(module);
+  stillbit::python::bind_plan(module);
   stillbit::python::bind_files(module);
+  stillbit::python::bind_stream(module);
   stillbit::python::bind_ibp(module);
 }

@@ -44,4 +44,12 @@ CompressOptions compress_options(const std::optional<std::string>& codec, const 
   return options;
 }
 
+CompressOptions compress_options(const Plan* plan, const std::optional<std::string>& codec, const std::string& packing,
+                                 const std::string& objective, unsigned row_dims, unsigned num_threads,
+                                 Counter* counter) {
+  CompressOptions options = compress_options(codec, packing, objective, row_dims, num_threads, counter);
+  if (plan != nullptr) options.plan = std::make_shared<Plan>(*plan);
+  return options;
+}
+
 }  // namespace stillbit::python

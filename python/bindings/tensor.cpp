@@ -28,16 +28,16 @@ std::span<T> memory(Address address, std::size_t count) {
 std::shared_ptr<Handle> compress_array(Address address, const std::string& dtype,
                                        const std::vector<std::uint64_t>& shape, const std::optional<std::string>& codec,
                                        const std::string& packing, const std::string& objective, unsigned row_dims,
-                                       unsigned num_threads, Counter* counter) {
+                                       unsigned num_threads, Counter* counter, const Plan* plan) {
   const TensorView view{reinterpret_cast<const void*>(address), dtype_of(dtype), shape};
-  const CompressOptions options = compress_options(codec, packing, objective, row_dims, num_threads, counter);
-  const nb::gil_scoped_release released;
+  const CompressOptions options = compress_options(plan, codec, packing, objective, row_dims, num_threads, counter);
+  const LongCall call;
   return std::make_shared<Handle>(compress(view, options));
 }
 
 void gather(const Handle& handle, Address index, std::size_t num_index, unsigned index_bytes, Address out,
             std::size_t out_bytes, unsigned num_threads) {
-  const nb::gil_scoped_release released;
+  const LongCall call;
   const Reading lock(handle.mutex);
   const std::span rows = memory<std::byte>(out, out_bytes);
   if (index_bytes == 4) {
@@ -48,7 +48,7 @@ void gather(const Handle& handle, Address index, std::size_t num_index, unsigned
 }
 
 void decompress(const Handle& handle, Address out, std::size_t out_bytes, unsigned num_threads) {
-  const nb::gil_scoped_release released;
+  const LongCall call;
   const Reading lock(handle.mutex);
   handle.tensor.decompress(memory<std::byte>(out, out_bytes), num_threads);
 }
@@ -72,7 +72,7 @@ void compact(Handle& handle) {
 }
 
 void verify(const Handle& handle, unsigned num_threads) {
-  const nb::gil_scoped_release released;
+  const LongCall call;
   const Reading lock(handle.mutex);
   handle.tensor.verify(num_threads);
 }
@@ -118,7 +118,7 @@ void bind_tensor(nb::module_& module) {
       .def("verify", verify, nb::arg("num_threads"));
   module.def("compress", compress_array, nb::arg("address"), nb::arg("dtype"), nb::arg("shape"),
              nb::arg("codec").none(), nb::arg("packing"), nb::arg("objective"), nb::arg("row_dims"),
-             nb::arg("num_threads"), nb::arg("counter").none());
+             nb::arg("num_threads"), nb::arg("counter").none(), nb::arg("plan").none());
   module.def(
       "dtype_width", [](const std::string& dtype) { return num_bytes(dtype_of(dtype)); }, nb::arg("dtype"),
       "Bytes of an element of a dtype that is named as in safetensors files, in upper or lower case.");

@@ -11,6 +11,10 @@ from __future__ import annotations
 
 from ._compress import compress
 from ._core import FileInfo, TensorInfo, version
+from ._plan import Plan, plan
+from ._sharded import ShardedTensor
+from ._statistics import BitStatistics
+from ._stream import compress_to_file
 from .errors import (
     CorruptError,
     DeviceError,
@@ -28,6 +32,7 @@ from .tensor import CompressedTensor
 __version__ = version
 
 __all__ = [
+    "BitStatistics",
     "CompressedTensor",
     "CorruptError",
     "DeviceError",
@@ -38,14 +43,18 @@ __all__ = [
     "MismatchError",
     "MissingPackageError",
     "OutOfRangeError",
+    "Plan",
+    "ShardedTensor",
     "TensorInfo",
     "UnsupportedError",
     "__version__",
     "compress",
     "compress_file",
+    "compress_to_file",
     "decompress_file",
     "inspect_file",
     "load_file",
+    "plan",
     "save_file",
     "verify_file",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,15 @@ def count(value: Any, what: str) -> int:
     if isinstance(value, (int, np.integer)) and 0 <= value <= _MAX_COUNT:
         return int(value)
     raise InvalidArgumentError(f"{what} is an integer from 0 to {_MAX_COUNT}, not {value!r}")
+
+
+def notes(metadata: Mapping[str, str] | None) -> dict[str, str]:
+    """Return what is to be kept in a file."""
+    result = dict(metadata or {})
+    for key, value in result.items():
+        if not isinstance(key, str) or not isinstance(value, str):
+            raise InvalidArgumentError(f"metadata[{key!r}] is not text")
+    return result
 
 
 def words(**options: Any) -> None:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from . import _core, _kinds
-from ._arguments import count, dtype_named, words
+from . import _core
+from ._arguments import count, words
+from ._plan import Plan, core_plan, named_input
 from ._progress import COMPRESS_PASSES, counting
-from .errors import InvalidArgumentError, UnsupportedError
 from .tensor import Array, CompressedTensor
 
 
@@ -20,6 +20,7 @@ def compress(
     row_dims: int = 1,
     num_threads: int = 0,
     as_dtype: Any = None,
+    plan: Plan | None = None,
     progress: bool = False,
 ) -> CompressedTensor:
     """Compress an array or a tensor in memory.
@@ -42,6 +43,8 @@ def compress(
         0 for all processors.
     as_dtype : str or dtype, optional
         What the elements are, where `x` has integers of the same width in their place: ``"bf16"``, ``"f8_e4m3"``.
+    plan : Plan, optional
+        What `plan` made of this tensor or of one with such rows. It says codec, packing, objective and row_dims.
     progress : bool
         Show a progress bar, with tqdm.
 
@@ -53,18 +56,13 @@ def compress(
     Raises
     ------
     InvalidArgumentError
-        If an argument is not as described.
+        If an argument is not as described, or the plan is for other rows.
     UnsupportedError
         If the dtype cannot be compressed, or the tensor has no memory that can be read.
     """
     words(codec=codec or "auto", packing=packing, objective=objective)
-    kind = _kinds.array_kind(x, "x")
-    x = kind.readable(x, "x")
-    name = kind.dtype_name(x) if as_dtype is None else dtype_named(as_dtype)
-    if _core.dtype_width(name) != x.itemsize:
-        raise InvalidArgumentError(f"as_dtype {name} has {_core.dtype_width(name)} bytes, x has dtype {x.dtype}")
-    if as_dtype is not None and str(x.dtype).startswith(">"):
-        raise UnsupportedError(f"numpy dtype {x.dtype} is big-endian: convert the array first")
+    core = core_plan(plan, "slotted", codec, packing, objective, row_dims)
+    kind, x, name = named_input(x, as_dtype, "x")
     kind.dtype(name)  # fails now rather than in the first gather
     with counting(progress, COMPRESS_PASSES * x.nbytes, "compressing") as counter:
         handle = _core.compress(
@@ -77,5 +75,6 @@ def compress(
             count(row_dims, "row_dims"),
             count(num_threads, "num_threads"),
             counter,
+            core,
         )
     return CompressedTensor(handle, kind.name)

@@ -14,15 +14,15 @@ _INTERVAL_SECONDS = 0.1
 
 
 @contextmanager
-def counting(show: bool, total: int, what: str) -> Iterator[_core.Counter | None]:
+def counting(show: bool, total: int | None, what: str) -> Iterator[_core.Counter | None]:
     """Show a bar while the body runs.
 
     Parameters
     ----------
     show : bool
         Otherwise nothing happens, and the counter is None.
-    total : int
-        Bytes that the counter reaches at most.
+    total : int, optional
+        Bytes that the counter reaches at most, where that is known.
     what : str
         What is being done, for the bar's label.
     """
@@ -49,4 +49,4 @@ def counting(show: bool, total: int, what: str) -> Iterator[_core.Counter | None
         finally:
             done.set()
             thread.join()
-        bar.update(total - bar.n)
+        bar.update((counter.num_bytes if total is None else total) - bar.n)

@@ -8,9 +8,11 @@ from pathlib import Path
 from typing import Any
 
 from . import _core
-from ._arguments import count, dtype_named, words
+from ._arguments import count, dtype_named, notes, words
 from ._kinds import kind_named
+from ._plan import Plan, core_plan
 from ._progress import COMPRESS_PASSES, counting
+from ._sharded import INDEX_SUFFIX, ShardedTensor, joined, read_index
 from .errors import InvalidArgumentError
 from .tensor import CompressedTensor
 
@@ -49,20 +51,17 @@ def save_file(
         if not isinstance(name, str) or not isinstance(tensor, CompressedTensor):
             raise InvalidArgumentError(f"tensors[{name!r}] is a {type(tensor).__name__}: compress it first")
         handles.append((name, tensor._handle))
-    notes = dict(metadata or {})
-    for key, value in notes.items():
-        if not isinstance(key, str) or not isinstance(value, str):
-            raise InvalidArgumentError(f"metadata[{key!r}] is not text")
-    _core.save(Path(path), handles, notes, count(num_threads, "num_threads"))
+    _core.save(Path(path), handles, notes(metadata), count(num_threads, "num_threads"))
 
 
-def load_file(path: PathLike, mmap: bool = True, *, like: str = "numpy") -> dict[str, CompressedTensor]:
+def load_file(path: PathLike, mmap: bool = True, *, like: str = "numpy") -> dict[str, CompressedTensor | ShardedTensor]:
     """Open a compressed file.
 
     Parameters
     ----------
     path : str or os.PathLike
-        Written by `save_file`, `compress_file` or the command.
+        Written by `save_file`, `compress_file` or the command; or the index of several such files, a
+        .safetensors.index.json, whose tensors may be split over them.
     mmap : bool
         Map the file and read pages when they are touched: the tensors are then read-only, the file must stay as it is
         while they live, and only `CompressedTensor.verify` looks at checksums. Otherwise the file is copied into memory
@@ -73,6 +72,7 @@ def load_file(path: PathLike, mmap: bool = True, *, like: str = "numpy") -> dict
     Returns
     -------
     dict of str to CompressedTensor
+        A `ShardedTensor` where the rows of a tensor are in several files.
 
     Raises
     ------
@@ -83,10 +83,18 @@ def load_file(path: PathLike, mmap: bool = True, *, like: str = "numpy") -> dict
     """
     kind_named(like)
     absolute = os.path.abspath(path)  # noqa: PTH100 -- as it was given, links and all
-    return {
-        name: CompressedTensor(handle, like, (absolute, name) if mmap else None)
-        for name, handle in _core.load(Path(path), bool(mmap))
-    }
+    handles = dict(_core.load(Path(path), bool(mmap)))
+    if not absolute.endswith(INDEX_SUFFIX):
+        return {
+            name: CompressedTensor(handle, like, (absolute, name) if mmap else None) for name, handle in handles.items()
+        }
+    parts, shard_of = read_index(Path(path))
+    tensors = {}
+    for name, handle in handles.items():
+        shard = shard_of.get(f"{name}.stillbit")  # tied tensors are found through the index
+        file = os.path.join(os.path.dirname(absolute), shard) if shard else absolute  # noqa: PTH118, PTH120 -- as above
+        tensors[name] = CompressedTensor(handle, like, (file, name) if mmap else None)
+    return joined(Path(path), tensors, parts)
 
 
 def inspect_file(path: PathLike) -> _core.FileInfo:
@@ -110,6 +118,7 @@ def compress_file(
     row_dims: int = 1,
     num_threads: int = 0,
     as_dtype: Any = None,
+    plan: Plan | None = None,
     progress: bool = False,
 ) -> _core.FileInfo:
     """Compress a .npy, .safetensors or .safetensors.index.json file, in memory that does not grow with it.
@@ -118,7 +127,7 @@ def compress_file(
     ----------
     input, output : str or os.PathLike
         The output is a .safetensors file, written whole or not at all.
-    codec, packing, objective, row_dims, num_threads, as_dtype, progress
+    codec, packing, objective, row_dims, num_threads, as_dtype, plan, progress
         As in `compress`, for every tensor; files are packed unless asked otherwise.
 
     Returns
@@ -132,11 +141,12 @@ def compress_file(
         Naming the file and the tensor.
     """
     words(codec=codec or "auto", packing=packing, objective=objective)
+    core = core_plan(plan, "packed", codec, packing, objective, row_dims)
     options = (codec, packing, objective, count(row_dims, "row_dims"), count(num_threads, "num_threads"))
     name = None if as_dtype is None else dtype_named(as_dtype)
     total = COMPRESS_PASSES * _core.total_bytes(Path(input)) if progress else 0
     with counting(progress, total, "compressing") as counter:
-        return _core.compress_file(Path(input), Path(output), *options, name, counter)
+        return _core.compress_file(Path(input), Path(output), *options, name, counter, core)
 
 
 def decompress_file(input: PathLike, output: PathLike, *, num_threads: int = 0, progress: bool = False) -> None:

@@ -42,10 +42,12 @@ class CompressedTensor:
 
     __slots__ = (
         "__weakref__",
+        "_changes",
         "_cuda_tables",
         "_dtype_name",
         "_dtypes",
         "_handle",
+        "_image",
         "_kind",
         "_number",
         "_row_bytes",
@@ -58,6 +60,8 @@ class CompressedTensor:
         self._handle = handle
         self._kind = _kinds.kind_named(like)
         self._source = source
+        self._image: _pickling.Image | None = None  # for processes that this one starts
+        self._changes = 0
         self._shape: Shape = tuple(handle.shape)
         self._row_dims = handle.row_dims
         self._row_bytes = handle.row_bytes
@@ -295,6 +299,7 @@ class CompressedTensor:
             kind.address(rows),
             math.prod(index.shape) * self._row_bytes,
         )
+        self._changes += 1
 
     def append(self, rows: Array) -> None:
         """Add rows at the end; the first dimension grows. Slotted tensors in memory only.
@@ -314,6 +319,7 @@ class CompressedTensor:
         self._cuda_tables.clear()
         self._handle.append(kind.address(rows), num_bytes)
         self._shape = tuple(self._handle.shape)
+        self._changes += 1
 
     def compact(self) -> None:
         """Free what rewritten rows left behind. `update` does so itself when half of it is unused."""

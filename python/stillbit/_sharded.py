@@ -1,0 +1,257 @@
+"""`ShardedTensor`: a tensor whose rows are in several files."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from . import _index, _kinds
+from ._arguments import count
+from ._kinds import Shape
+from .errors import CorruptError, InvalidArgumentError, OutOfRangeError
+from .tensor import Array, CompressedTensor, Index
+
+INDEX_SUFFIX = ".safetensors.index.json"
+_VERSION = 1
+
+
+class ShardedTensor:
+    """A tensor that is stored in parts along its first dimension; read as one. Made by `load_file` of an index.
+
+    Parameters
+    ----------
+    parts : sequence of CompressedTensor
+        In order: alike but for their first dimension.
+    """
+
+    __slots__ = ("_begins", "_parts", "_row_begins")
+
+    def __init__(self, parts: Sequence[CompressedTensor]) -> None:
+        if not parts:
+            raise InvalidArgumentError("a sharded tensor has a part at least")
+        first = parts[0]
+        for part in parts:
+            if part.ndim == part.row_dims:
+                raise InvalidArgumentError(f"a part of shape {part.shape} is one row, and cannot be one of several")
+            if (part.shape[1:], part.dtype_name, part.row_dims) != (first.shape[1:], first.dtype_name, first.row_dims):
+                raise InvalidArgumentError(f"parts differ: {first!r} and {part!r}")
+        self._parts = tuple(parts)
+        self._begins = list(itertools.accumulate((len(part) for part in parts), initial=0))
+        self._row_begins = np.array([0, *itertools.accumulate(part.num_rows for part in parts)], np.int64)
+
+    @property
+    def parts(self) -> tuple[CompressedTensor, ...]:
+        """What it is made of, in order."""
+        return self._parts
+
+    @property
+    def shape(self) -> Shape:
+        """Of the whole."""
+        return (self._begins[-1], *self._parts[0].shape[1:])
+
+    @property
+    def ndim(self) -> int:
+        """Number of dimensions."""
+        return len(self.shape)
+
+    @property
+    def dtype(self) -> Any:
+        """Of results, as a numpy or torch dtype."""
+        return self._parts[0].dtype
+
+    @property
+    def dtype_name(self) -> str:
+        """As in safetensors files: ``"BF16"``."""
+        return self._parts[0].dtype_name
+
+    @property
+    def like(self) -> str:
+        """``"numpy"`` or ``"torch"``: what results are."""
+        return self._parts[0].like
+
+    @property
+    def row_dims(self) -> int:
+        """How many of the last dimensions make a row."""
+        return self._parts[0].row_dims
+
+    @property
+    def row_shape(self) -> Shape:
+        """The last ``row_dims`` dimensions."""
+        return self._parts[0].row_shape
+
+    @property
+    def num_rows(self) -> int:
+        """The product of the other dimensions."""
+        return int(self._row_begins[-1])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of all that is stored."""
+        return sum(part.nbytes for part in self._parts)
+
+    @property
+    def raw_nbytes(self) -> int:
+        """Bytes of the tensor that was compressed."""
+        return sum(part.raw_nbytes for part in self._parts)
+
+    @property
+    def ratio(self) -> float:
+        """``raw_nbytes / nbytes``."""
+        return self.raw_nbytes / self.nbytes
+
+    def __len__(self) -> int:
+        return self._begins[-1]
+
+    def __repr__(self) -> str:
+        return (
+            f"ShardedTensor(shape={self.shape}, dtype={self.dtype_name}, parts={len(self._parts)}, "
+            f"ratio={self.ratio:.2f}, like={self.like})"
+        )
+
+    def gather(self, index: Index, out: Array | None = None, *, num_threads: int = 0, like: str | None = None) -> Array:
+        """Expand rows, from whichever parts they are in.
+
+        Parameters
+        ----------
+        index, out, num_threads, like
+            As in `CompressedTensor.gather`.
+
+        Returns
+        -------
+        numpy.ndarray or torch.Tensor
+            Shape ``index.shape + row_shape``: `out` where it is given.
+
+        Raises
+        ------
+        OutOfRangeError
+            If a row number is negative or not below ``num_rows``; nothing is written then.
+        InvalidArgumentError
+            If the index holds no integers, or `out` is not as described.
+        """
+        index = _index.as_array(index)
+        kind = _kinds.array_kind(index, "the index")
+        rows = np.asarray(kind.index(index)).astype(np.int64, copy=False)
+        for row in (int(rows.min()), int(rows.max())) if rows.size > 0 else ():
+            if row < 0 or row >= self.num_rows:
+                raise OutOfRangeError(f"index {row} is out of range: the tensor has {self.num_rows} rows")
+        out, out_kind, _ = self._parts[0]._output(tuple(rows.shape), out, like)
+        flat, places = out.reshape((rows.size, *self.row_shape)), rows.reshape(-1)
+        part_of = np.searchsorted(self._row_begins, places, side="right") - 1
+        for number in np.unique(part_of):
+            here = np.flatnonzero(part_of == number)
+            there = places[here] - self._row_begins[number]
+            flat[here] = self._parts[number].gather(there, num_threads=num_threads, like=out_kind.name)
+        return out
+
+    def __getitem__(self, key: Any) -> Array:
+        """Expand what numpy would pick along the first dimension; as `CompressedTensor` does."""
+        outer = self.shape[: self.ndim - self.row_dims]
+        places, leading = _index.positions(key, outer[0])
+        return self.gather(_index.rows_at(places, outer)).reshape(leading + self.shape[1:])
+
+    def decompress(self, out: Array | None = None, *, num_threads: int = 0, like: str | None = None) -> Array:
+        """Expand the whole tensor.
+
+        Parameters
+        ----------
+        out, num_threads, like
+            As in `gather`.
+
+        Returns
+        -------
+        numpy.ndarray or torch.Tensor
+            Shape ``shape``: `out` where it is given.
+        """
+        outer = self.shape[: self.ndim - self.row_dims]
+        out, _, _ = self._parts[0]._output(outer, out, like)
+        for part, begin, end in zip(self._parts, self._begins, self._begins[1:]):
+            part.decompress(out[begin:end], num_threads=count(num_threads, "num_threads"))
+        return out
+
+    def numpy(self) -> Array:
+        """Expand the whole tensor into a numpy array."""
+        return self.decompress(like="numpy")
+
+    def torch(self) -> Array:
+        """Expand the whole tensor into a torch tensor."""
+        return self.decompress(like="torch")
+
+    def part_of(self, position: int) -> tuple[int, int]:
+        """Return the number of the part that has a position of the first dimension, and its place there.
+
+        Raises
+        ------
+        OutOfRangeError
+            If there is no such position.
+        """
+        position = _index.place(position, len(self))
+        number = bisect.bisect_right(self._begins, position) - 1
+        return number, position - self._begins[number]
+
+    def verify(self, *, num_threads: int = 0) -> None:
+        """Check the checksums of all parts.
+
+        Raises
+        ------
+        CorruptError
+            If one differs.
+        """
+        for part in self._parts:
+            part.verify(num_threads=num_threads)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return ShardedTensor, (self._parts,)
+
+
+def part_name(name: str, begin: int, end: int) -> str:
+    """Return what a part of a tensor is called in its shard."""
+    return f"{name}[{begin}:{end}]"
+
+
+def index_text(parts: dict[str, list[str]], weight_map: dict[str, str], total_size: int) -> str:
+    """Return an index: the names of each tensor's parts, the shard of each payload, and the bytes of all of them."""
+    metadata = {"total_size": total_size, "stillbit": {"version": _VERSION, "parts": parts}}
+    return json.dumps({"metadata": metadata, "weight_map": weight_map}, indent=1)
+
+
+def read_index(path: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Return the parts of each tensor that has some, and the shard of each payload; the library has read the index."""
+    document = json.loads(path.read_text())
+    metadata = document.get("metadata")
+    own = metadata.get("stillbit", {}) if isinstance(metadata, dict) else {}
+    parts = own.get("parts", {}) if isinstance(own, dict) else None
+    is_well = isinstance(parts, dict) and all(
+        isinstance(names, list) and names and all(isinstance(name, str) for name in names) for names in parts.values()
+    )
+    if not is_well or (parts and own.get("version") != _VERSION):
+        raise CorruptError(f"{path}: the index does not say which parts its tensors have")
+    return parts or {}, document["weight_map"]
+
+
+def joined(
+    path: Path, tensors: dict[str, CompressedTensor], parts: dict[str, list[str]]
+) -> dict[str, CompressedTensor | ShardedTensor]:
+    """Return the tensors of an index, those that are in parts as one."""
+    result: dict[str, CompressedTensor | ShardedTensor] = {}
+    names = list(itertools.chain.from_iterable(parts.values()))
+    if len(set(names)) != len(names) or not set(names) <= set(tensors):
+        raise CorruptError(f"{path}: the index names parts that are not there, or are another tensor's, too")
+    for name, of in parts.items():
+        begin = 0
+        for part in of:
+            end = begin + (tensors[part].shape or (0,))[0]
+            if part != part_name(name, begin, end):
+                raise CorruptError(f"{path}: part {part!r} has not the rows that its name says")
+            begin = end
+        result[name] = ShardedTensor([tensors[part] for part in of])
+    for name in set(tensors) - set(names):
+        if name in result:
+            raise CorruptError(f"{path}: tensor {name!r} is there twice, in parts and whole")
+        result[name] = tensors[name]
+    return result
