@@ -27,6 +27,10 @@ constexpr std::uint64_t kFlushBytes = std::uint64_t{64} << 10;
 /// machine's own prefetching does not see through.
 constexpr std::uint64_t kAheadBytes = 8192;
 
+/// How far from a piece work on it may bring pages into memory: a block of tiles reaches over its end, and around a
+/// page that is touched the system maps those that it has, up to 64 KiB of them. What stayed there would add up.
+constexpr std::uint64_t kTouchedAroundBytes = std::uint64_t{128} << 10;
+
 Fault source_changed() {
   return {ErrorCode::kIo, "the tensor changed while it was compressed"};
 }
@@ -42,7 +46,11 @@ Encoder::Encoder(const Source& source, const CompressOptions& options)
 }
 
 void Encoder::done(std::uint64_t offset, std::uint64_t num_bytes) const {
-  if (source_.is_mapped) io::release_pages(source_.data.subspan(offset, num_bytes));
+  if (source_.is_mapped) {
+    const std::uint64_t begin = offset - std::min(offset, kTouchedAroundBytes);
+    const std::uint64_t end = std::min(source_.data.size(), offset + num_bytes + kTouchedAroundBytes);
+    io::release_pages(source_.data.subspan(begin, end - begin));
+  }
   if (options_.progress) options_.progress(num_bytes);
 }
 
