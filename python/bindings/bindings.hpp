@@ -13,8 +13,8 @@
 /// them alive during a call. Long work runs without the GIL.
 namespace stillbit::python {
 
-/// A tensor that several Python threads may use at once: reading shares it, changing it takes it alone. The GIL is
-/// never waited for with the mutex held.
+/// A tensor that several Python threads may use at once: reading shares it, changing it takes it alone. The
+/// mutex is never waited for with the GIL held.
 struct Handle {
   explicit Handle(CompressedTensor compressed) : tensor(std::move(compressed)) {}
 

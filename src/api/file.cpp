@@ -122,7 +122,7 @@ void save(int descriptor, const NamedTensorPointers& tensors, unsigned num_threa
 NamedTensors load(int descriptor) {
   TensorFile file;
   file.path = descriptor_name(descriptor);
-  auto mapped = std::make_shared<io::MappedFile>(unwrap(io::MappedFile::map(descriptor, file.path)));
+  const auto mapped = std::make_shared<io::MappedFile>(unwrap(io::MappedFile::map(descriptor, file.path)));
   io::advise(mapped->bytes(), io::Access::kRandom);
   unwrap_in(file.path, read_safetensors(mapped->bytes(), mapped, file));
   require_compressed(file);

@@ -2,6 +2,7 @@
 
 #include "api/row_scan.hpp"
 
+#include "core/checksum.hpp"
 #include "core/result.hpp"
 #include "core/shape.hpp"
 #include "cpu/checksum.hpp"
@@ -22,6 +23,16 @@ constexpr std::uint64_t kMaxSampleBytes = std::uint64_t{8} << 20;
 /// Long enough that few runs make a sample, short enough that a sample has many.
 constexpr std::uint64_t kRunBytes = std::uint64_t{64} << 10;
 
+/// Whether a run is the one that is kept of its 2^level neighbours: at each level, a bit of a hash says which half
+/// wins.
+bool is_kept(std::uint64_t run, unsigned level) {
+  for (unsigned i = 1; i <= level; ++i) {
+    const std::uint64_t pair[] = {run >> i, i};
+    if ((digest(std::as_bytes(std::span(pair))) & 1) != (run >> (i - 1) & 1)) return false;
+  }
+  return true;
+}
+
 }  // namespace
 
 RunningSample::RunningSample(std::uint64_t row_bytes, std::uint64_t max_bytes)
@@ -33,11 +44,12 @@ void RunningSample::add(Bytes rows) {
   while (!rows.empty()) {
     const std::uint64_t run = offset_ / run_bytes_;
     const std::uint64_t count = std::min<std::uint64_t>(run_bytes_ - offset_ % run_bytes_, rows.size());
-    if (run % kept_every_ == 0) {
+    if (is_kept(run, level_)) {
       if (rows_.size() + count > max_bytes_) {
         thin_out();
         continue;  // this run may be one that is not kept any more
       }
+      if (runs_.empty() || runs_.back() != run) runs_.push_back(run);
       rows_.insert(rows_.end(), rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(count));
     }
     offset_ += count;
@@ -46,15 +58,20 @@ void RunningSample::add(Bytes rows) {
 }
 
 void RunningSample::thin_out() {
-  std::uint64_t kept = 0;
-  for (std::uint64_t begin = 0; begin < rows_.size(); begin += 2 * run_bytes_) {
+  ++level_;
+  std::uint64_t num_kept = 0;
+  std::uint64_t kept_bytes = 0;
+  for (std::size_t i = 0; i < runs_.size(); ++i) {
+    if (!is_kept(runs_[i], level_)) continue;
+    const std::uint64_t begin = i * run_bytes_;
     const std::uint64_t count = std::min<std::uint64_t>(run_bytes_, rows_.size() - begin);
     std::copy_n(rows_.begin() + static_cast<std::ptrdiff_t>(begin), count,
-                rows_.begin() + static_cast<std::ptrdiff_t>(kept));
-    kept += count;
+                rows_.begin() + static_cast<std::ptrdiff_t>(kept_bytes));
+    runs_[num_kept++] = runs_[i];
+    kept_bytes += count;
   }
-  rows_.resize(kept);
-  kept_every_ *= 2;
+  runs_.resize(num_kept);
+  rows_.resize(kept_bytes);
 }
 
 struct RowScan::Impl {

@@ -13,7 +13,7 @@
 
 #include <algorithm>
 #include <bit>
-#include <optional>
+#include <memory>
 #include <utility>
 
 namespace stillbit {
@@ -53,7 +53,7 @@ struct StreamWriter::Impl {
   std::map<std::string, std::string> metadata;
   unsigned num_threads;
   Progress progress;
-  std::optional<io::AtomicFile> file;
+  std::unique_ptr<io::AtomicFile> file;
   std::uint64_t data_offset = 0;
   std::vector<FileWriter::Tensor> tensors;
   std::vector<Declared> declared;
@@ -65,7 +65,7 @@ struct StreamWriter::Impl {
   std::uint64_t num_written = 0;  ///< bytes of the tensor
   PartPlace place;
   std::vector<std::byte> rest;  ///< the start of a part that is not whole yet
-  std::optional<cpu::RunningChecksum> checksum;
+  std::unique_ptr<cpu::RunningChecksum> checksum;
 
   [[nodiscard]] format::PayloadHeader& header() { return tensors[current].header; }
   Result<void> open();
@@ -90,7 +90,7 @@ Result<void> StreamWriter::Impl::open() {
   data_offset = align_up(text.size() + kHeaderSlack * tensors.size(), FileWriter::kDataAlignment);
   payload_offset = data_offset;
   STILLBIT_TRY(io::AtomicFile created, io::AtomicFile::create(path));
-  file.emplace(std::move(created));
+  file = std::make_unique<io::AtomicFile>(std::move(created));
   return {};
 }
 
@@ -104,7 +104,7 @@ Result<void> StreamWriter::Impl::begin() {
   num_written = 0;
   place = {};
   rest.clear();
-  checksum.emplace();
+  checksum = std::make_unique<cpu::RunningChecksum>();
   return {};
 }
 
@@ -195,7 +195,7 @@ Result<void> StreamWriter::Impl::fit_index() {
   const std::uint64_t saved_bytes = header().index_bytes - narrow.index_bytes;
   if (saved_bytes * kWorthwhileShare < layout_of(narrow).payload_bytes) return {};
   STILLBIT_CHECK(narrow_index(*file, payload_offset, header(), narrow));
-  header() = narrow;
+  header() = std::move(narrow);
   return {};
 }
 

@@ -11,7 +11,7 @@ using Clock = std::chrono::steady_clock;
 constexpr std::chrono::milliseconds kInterval{50};
 
 thread_local InterruptScope::Check current_check = nullptr;
-thread_local Clock::time_point next_check;
+thread_local Clock::rep next_check = 0;
 
 }  // namespace
 
@@ -23,9 +23,9 @@ InterruptScope::~InterruptScope() {
 
 void cpu::check_interrupt() {
   if (current_check == nullptr) return;
-  const Clock::time_point now = Clock::now();
-  if (now < next_check) return;
-  next_check = now + kInterval;
+  const Clock::duration now = Clock::now().time_since_epoch();
+  if (now.count() < next_check) return;
+  next_check = (now + kInterval).count();
   current_check();
 }
 

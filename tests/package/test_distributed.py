@@ -17,12 +17,13 @@ from tables import assert_same, normal, run_python
 pytest.importorskip("torch")
 
 PRELUDE = """
-import os, sys, time
+import atexit, os, sys, time
 import numpy as np, torch, torch.distributed as dist
 import stillbit as sb, stillbit.distributed as sbd
 from datetime import timedelta
 rank, size, folder = int(os.environ["RANK"]), int(os.environ["WORLD_SIZE"]), sys.argv[1]
 dist.init_process_group("gloo", timeout=timedelta(seconds=60))
+atexit.register(dist.destroy_process_group)  # gloo's threads must not outlive it
 index = os.path.join(folder, "t.safetensors.index.json")
 features = np.load(os.path.join(folder, "features.npy"), mmap_mode="r")
 bounds = [0, 700, len(features)] if size == 2 else [0, len(features)]
