@@ -29,9 +29,6 @@ class BitStatistics {
   /// Adds what another object counted. Throws kInvalidArgument when row_bytes differ.
   void merge(const BitStatistics& other);
 
-  /// Adds what was counted elsewhere over `num_rows` rows. Precondition: as many counts as a row has bits.
-  void add_counts(std::span<const std::uint64_t> ones, std::uint64_t num_rows);
-
   /// The counts of shorter rows that these rows are made of. Precondition: `row_bytes` divides this row_bytes.
   [[nodiscard]] BitStatistics folded(std::uint64_t row_bytes) const;
 

@@ -1,7 +1,8 @@
 #include "published/masks.hpp"
 
 #include "published/kernels.hpp"
-#include "statistics/bit_statistics.hpp"
+
+#include <stillbit/statistics.hpp>
 
 #include <atomic>
 #include <cstring>

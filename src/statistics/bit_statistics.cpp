@@ -114,11 +114,6 @@ void BitStatistics::merge(const BitStatistics& other) {
   num_rows_ += other.num_rows_;
 }
 
-void BitStatistics::add_counts(std::span<const std::uint64_t> ones, std::uint64_t num_rows) {
-  for (std::size_t i = 0; i < ones_.size(); ++i) ones_[i] += ones[i];
-  num_rows_ += num_rows;
-}
-
 BitStatistics BitStatistics::folded(std::uint64_t row_bytes) const {
   BitStatistics result(row_bytes);
   const std::vector<std::uint64_t> counts = ones();

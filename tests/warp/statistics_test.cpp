@@ -1,9 +1,11 @@
 // Bits that warps of a GPU count, played on the CPU: the same counts as the CPU's own code gives.
 
-#include "statistics/bit_statistics.hpp"
+#include "core/bytes.hpp"
 #include "statistics/warp.hpp"
 #include "tests/support/make_tensor.hpp"
 #include "warp/host_warp.hpp"
+
+#include <stillbit/statistics.hpp>
 
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
@@ -75,7 +77,7 @@ TEST(WarpStatistics, CountsOfWarpsAddUpWithTheCpus) {
   const Bytes rows(tensor.data);
   BitStatistics statistics(40);
   statistics.add(rows.first(40 * 300));
-  statistics.add_counts(counted_by_warps(rows.subspan(40 * 300), 40), 700);
+  statistics.merge(BitStatistics(700, counted_by_warps(rows.subspan(40 * 300), 40)));
   EXPECT_EQ(statistics.ones(), counted(rows, 40));
   EXPECT_EQ(statistics.num_rows(), 1000U);
 }
