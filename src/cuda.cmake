@@ -26,6 +26,7 @@ add_library(stillbit_cuda MODULE
   cuda/pipeline.cpp
   cuda/slot_writer.cpp
   cuda/status.cpp
+  statistics/kernels.cu
 )
 target_include_directories(stillbit_cuda PRIVATE ${PROJECT_SOURCE_DIR}/include ${CMAKE_CURRENT_SOURCE_DIR})
 target_compile_features(stillbit_cuda PRIVATE cxx_std_20)

@@ -2,7 +2,7 @@
 
 Both work on a whole tensor, not row by row. bf16 values are N(0, 0.02) cut down from f32, 1 GiB of them. Each result is
 compared with the original before it is timed; times are CUDA events, the median of nine. Needs a GPU, cupy, and the
-package nvidia-nvcomp; says what is missing and ends well without.
+package nvidia-nvcomp-cu13; says what is missing and ends well without.
 """
 
 from __future__ import annotations

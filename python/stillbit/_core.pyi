@@ -108,6 +108,7 @@ class CudaTable:
 
 def cuda_devices() -> tuple[int, str]:
     """The number of GPUs, and why there is none."""
+
 class BitStatistics:
     """Counts of ones."""
 
@@ -271,31 +272,6 @@ def decompress_file(input: str | os.PathLike, output: str | os.PathLike, num_thr
 
 def verify_file(path: str | os.PathLike, against: str | os.PathLike | None, num_threads: int, counter: Counter | None) -> None: ...
 
-class IbpRows:
-    """A matrix of words in memory."""
-
-    def __init__(self, address: int, num_rows: int, row_words: int, word_bytes: int) -> None: ...
-
-class IbpMasks:
-    """Masks and values, and the cluster of each row; no clusters: one mask."""
-
-    def __init__(self, mask: int, value: int, num_bytes: int, clusters: int, num_clusters: int) -> None: ...
-
-def ibp_find_masks(rows: IbpRows, threshold: float | None, mask: int, value: int) -> list[tuple[float, int]]:
-    """Thresholds, and the bytes that the rows take with each."""
-
-def ibp_find_clusters(rows: IbpRows, num_clusters: int, threshold: float | None, seed: int, mask: int, value: int, clusters: int) -> list[int]:
-    """The bytes that the rows take after each round."""
-
-def ibp_measure(rows: IbpRows, masks: IbpMasks, index: tuple[int, int] | None, sizes: int) -> None: ...
-
-def ibp_compress_in_place(rows: IbpRows, masks: IbpMasks, index: tuple[int, int] | None, bitmask: int, bitmask_words: int) -> None: ...
-
-def ibp_compress_condensed(rows: IbpRows, masks: IbpMasks, index: tuple[int, int] | None, ends: int, out: int, out_bytes: int) -> None: ...
-
-def ibp_decompress_in_place(rows: IbpRows, masks: IbpMasks, bitmask: int, bitmask_words: int, index: tuple[int, int] | None, out: int) -> None: ...
-
-def ibp_decompress_condensed(condensed: IbpRows, num_rows: int, row_words: int, masks: IbpMasks, ends: int, index: tuple[int, int] | None, out: int) -> None: ...
 class RowScan:
     """A first look at a tensor that comes in chunks."""
 
@@ -335,3 +311,29 @@ class StreamWriter:
     def commit(self) -> None: ...
 
     def close(self) -> None: ...
+
+class IbpRows:
+    """A matrix of words in memory."""
+
+    def __init__(self, address: int, num_rows: int, row_words: int, word_bytes: int) -> None: ...
+
+class IbpMasks:
+    """Masks and values, and the cluster of each row; no clusters: one mask."""
+
+    def __init__(self, mask: int, value: int, num_bytes: int, clusters: int, num_clusters: int) -> None: ...
+
+def ibp_find_masks(rows: IbpRows, threshold: float | None, mask: int, value: int) -> list[tuple[float, int]]:
+    """Thresholds, and the bytes that the rows take with each."""
+
+def ibp_find_clusters(rows: IbpRows, num_clusters: int, threshold: float | None, seed: int, mask: int, value: int, clusters: int) -> list[int]:
+    """The bytes that the rows take after each round."""
+
+def ibp_measure(rows: IbpRows, masks: IbpMasks, index: tuple[int, int] | None, sizes: int) -> None: ...
+
+def ibp_compress_in_place(rows: IbpRows, masks: IbpMasks, index: tuple[int, int] | None, bitmask: int, bitmask_words: int) -> None: ...
+
+def ibp_compress_condensed(rows: IbpRows, masks: IbpMasks, index: tuple[int, int] | None, ends: int, out: int, out_bytes: int) -> None: ...
+
+def ibp_decompress_in_place(rows: IbpRows, masks: IbpMasks, bitmask: int, bitmask_words: int, index: tuple[int, int] | None, out: int) -> None: ...
+
+def ibp_decompress_condensed(condensed: IbpRows, num_rows: int, row_words: int, masks: IbpMasks, ends: int, index: tuple[int, int] | None, out: int) -> None: ...

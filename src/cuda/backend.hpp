@@ -1,6 +1,7 @@
 #pragma once
 
 #include "cuda/launch.hpp"
+#include "cuda/pieces.hpp"
 #include "warp/slots.hpp"
 #include "warp/table.hpp"
 
@@ -39,6 +40,7 @@ struct TableSource {
   std::uint64_t plan_bytes = 0;
   const std::byte* encode_plan = nullptr;
   std::uint64_t encode_plan_bytes = 0;
+  std::uint64_t piece_bytes = kPieceBytes;  ///< what the copy engine moves at a time
 };
 
 struct GatherJob {

@@ -9,8 +9,8 @@
 namespace stillbit::cuda {
 namespace {
 
-/// Below this, starting copies takes longer than a kernel that fetches the rows itself.
-constexpr std::uint64_t kMinPipelineBytes = std::uint64_t{4} << 20;
+/// With less than this part of a piece, starting copies takes longer than a kernel that fetches the rows itself.
+constexpr std::uint64_t kMinPieceShare = 4;
 
 Bytes section(const std::byte* data, std::uint64_t size) {
   return {data, static_cast<std::size_t>(size)};
@@ -76,8 +76,9 @@ Result<void> DeviceTable::place(const TableSource& source, Placement placement) 
   if (placement != Placement::kDevice) {
     const Result<void> placed = placement == Placement::kInPlace ? place_in_place(source) : place_pinned(source);
     if (placed.ok()) {
-      if (source.table.rows_bytes < kMinPipelineBytes || capacity_rows_ > source.table.num_rows) return {};
-      STILLBIT_TRY(pieces_, cut_into_pieces(source.table));
+      if (source.table.rows_bytes < source.piece_bytes / kMinPieceShare || capacity_rows_ > source.table.num_rows)
+        return {};
+      STILLBIT_TRY(pieces_, cut_into_pieces(source.table, source.piece_bytes));
       return {};
     }
     memory_.note = placed.fault().message;

@@ -16,20 +16,20 @@ namespace {
 constexpr std::uint64_t kSlackBytes = 128;
 
 /// Registered at once: some systems refuse to pin very large ranges in one call.
-constexpr std::uint64_t kPieceBytes = std::uint64_t{1} << 30;
+constexpr std::uint64_t kMaxPinnedBytes = std::uint64_t{1} << 30;
 
 std::uint64_t page_bytes() {
   return static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
 }
 
 void unpin_pieces(std::byte* pages, std::uint64_t size) {
-  for (std::uint64_t at = 0; at < size; at += kPieceBytes) (void)cudaHostUnregister(pages + at);
+  for (std::uint64_t at = 0; at < size; at += kMaxPinnedBytes) (void)cudaHostUnregister(pages + at);
 }
 
 /// Pins whole pages; all of them or none.
 Result<void> pin_pieces(std::byte* pages, std::uint64_t size, unsigned flags) {
-  for (std::uint64_t at = 0; at < size; at += kPieceBytes) {
-    const cudaError_t error = cudaHostRegister(pages + at, std::min(kPieceBytes, size - at), flags);
+  for (std::uint64_t at = 0; at < size; at += kMaxPinnedBytes) {
+    const cudaError_t error = cudaHostRegister(pages + at, std::min(kMaxPinnedBytes, size - at), flags);
     if (error == cudaSuccess) continue;
     (void)cudaGetLastError();
     unpin_pieces(pages, at);

@@ -24,7 +24,7 @@ inline constexpr std::uint64_t kPieceBytes = std::uint64_t{16} << 20;
 
 /// Cuts a table, whose pointers are to memory that this thread reads, into pieces of about `piece_bytes`. No pieces
 /// where tiles are not stored in their order: where rows repeat others. A fault where the index is malformed.
-Result<std::vector<Piece>> cut_into_pieces(const warp::Table& table, std::uint64_t piece_bytes = kPieceBytes);
+Result<std::vector<Piece>> cut_into_pieces(const warp::Table& table, std::uint64_t piece_bytes);
 
 /// Bytes that hold any of the pieces.
 [[nodiscard]] std::uint64_t longest(const std::vector<Piece>& pieces) noexcept;

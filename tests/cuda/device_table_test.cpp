@@ -132,6 +132,7 @@ class Tables : public ::testing::Test {
     source.plan = plan.bytes.data();
     source.plan_bytes = plan.bytes.size();
     played_codec = tensor.codec();
+    source.piece_bytes = std::uint64_t{1} << 20;
     const warp::PlanBytes encode_plan = tensor.impl().codec->warp_encode_plan();
     source.encode_plan = encode_plan.bytes.data();
     source.encode_plan_bytes = encode_plan.bytes.size();
@@ -192,7 +193,7 @@ TEST_F(Tables, EveryPlacementExpandsAndGathers) {
 }
 
 TEST_F(Tables, APipelineKeepsTheOrderWhateverItsPace) {
-  const CompressedTensor tensor = compressed(Codec::kWindow, Packing::kPacked, {150000, 256}, Values::kNormal);
+  const CompressedTensor tensor = compressed(Codec::kWindow, Packing::kPacked, {20000, 256}, Values::kNormal);
   ASSERT_EQ(tensor.codec(), Codec::kWindow);
   for (const auto pace : {FakeRuntime::Pace::kLate, FakeRuntime::Pace::kSoon}) {
     FakeRuntime::get().pace = pace;
@@ -376,7 +377,7 @@ TEST_F(Tables, WithoutADriverOrAGpuThereIsOneClearFault) {
 }
 
 TEST_F(Tables, AFailureOnTheWayLeavesNothingBehind) {
-  const CompressedTensor tensor = compressed(Codec::kWindow, Packing::kPacked, {150000, 256}, Values::kNormal);
+  const CompressedTensor tensor = compressed(Codec::kWindow, Packing::kPacked, {20000, 256}, Values::kNormal);
   const auto table = table_of(tensor, Placement::kPinned);
   const cuda::DeviceMemory out = on_device(tensor.raw_bytes());
   for (const char* function : {"cudaStreamCreateWithFlags", "cudaEventCreateWithFlags", "cudaMemcpyAsync"}) {
