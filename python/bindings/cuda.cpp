@@ -25,9 +25,14 @@ constexpr std::array<std::string_view, 3> kPlacements{"pinned", "in_place", "dev
 /// Keeps the tensor alive, whose memory the table may read. Its functions put work on a stream in a few microseconds:
 /// they hold the GIL, so that no two threads are in them at once.
 struct CudaTable {
-  CudaTable(std::shared_ptr<Handle> source, const std::string& placement, int device) : tensor(std::move(source)) {
+  CudaTable(std::shared_ptr<Handle> source, const std::string& placement, int device, std::uint64_t capacity_rows,
+            std::uint64_t overflow_bytes, bool is_empty)
+      : tensor(std::move(source)) {
     cuda::TableOptions options;
     options.device = device;
+    options.capacity_rows = capacity_rows;
+    options.overflow_bytes = overflow_bytes;
+    options.is_empty = is_empty;
     for (std::size_t i = 0; i < kPlacements.size(); ++i) {
       if (placement == kPlacements[i]) options.placement = static_cast<cuda::Placement>(i);
     }
@@ -62,8 +67,9 @@ std::tuple<int, std::string> cuda_devices() {
 
 void bind_cuda(nb::module_& module) {
   nb::class_<CudaTable>(module, "CudaTable", "A compressed tensor for a GPU.")
-      .def(nb::init<std::shared_ptr<Handle>, const std::string&, int>(), nb::arg("tensor"), nb::arg("placement"),
-           nb::arg("device"))
+      .def(nb::init<std::shared_ptr<Handle>, const std::string&, int, std::uint64_t, std::uint64_t, bool>(),
+           nb::arg("tensor"), nb::arg("placement"), nb::arg("device"), nb::arg("capacity_rows"),
+           nb::arg("overflow_bytes"), nb::arg("is_empty"))
       .def("gather", &CudaTable::gather, nb::arg("index"), nb::arg("num_index"), nb::arg("index_bytes"), nb::arg("out"),
            nb::arg("stream"), nb::arg("positions"), nb::arg("max_sms"))
       .def(
@@ -72,6 +78,27 @@ void bind_cuda(nb::module_& module) {
             self.table->decompress(reinterpret_cast<void*>(out), reinterpret_cast<cuda::Stream>(stream));
           },
           nb::arg("out"), nb::arg("stream"))
+      .def(
+          "append",
+          [](CudaTable& self, Address rows, std::uint64_t num_rows, Address stream) {
+            self.table->append(reinterpret_cast<const void*>(rows), num_rows, reinterpret_cast<cuda::Stream>(stream));
+          },
+          nb::arg("rows"), nb::arg("num_rows"), nb::arg("stream"))
+      .def(
+          "update",
+          [](CudaTable& self, Address index, Address rows, std::uint64_t num_rows, Address stream) {
+            self.table->update(reinterpret_cast<const std::int64_t*>(index), reinterpret_cast<const void*>(rows),
+                               num_rows, reinterpret_cast<cuda::Stream>(stream));
+          },
+          nb::arg("index"), nb::arg("rows"), nb::arg("num_rows"), nb::arg("stream"))
+      .def(
+          "read",
+          [](const CudaTable& self, Address stream) {
+            const nb::gil_scoped_release released;
+            return std::make_shared<Handle>(self.table->tensor(reinterpret_cast<cuda::Stream>(stream)));
+          },
+          nb::arg("stream"), "The table as it is now, in the host's memory.")
+      .def_prop_ro("num_rows", [](const CudaTable& self) { return self.table->num_rows(); })
       .def(
           "check",
           [](const CudaTable& self, Address stream) {

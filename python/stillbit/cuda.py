@@ -53,6 +53,12 @@ class Table:
         Where rows lie: ``"pinned"``, in pinned host memory of the table's own; ``"in_place"``, where the tensor has
         them, in memory or in its mapped file, which is pinned; ``"device"``, in the GPU's memory. What cannot be pinned
         goes elsewhere: see `placement` and `note`.
+    capacity_rows : int
+        Rows that the table has room for, so that `append` can add some; 0: those that there are.
+    overflow_nbytes : int
+        Room for what of written rows does not fit their slots, besides what there is.
+    empty : bool
+        Start without rows: the tensor, compressed from a sample, only says how rows are compressed.
 
     Raises
     ------
@@ -62,7 +68,16 @@ class Table:
         If torch is not installed.
     """
 
-    def __init__(self, tensor: CompressedTensor, device: Any = "cuda", placement: str = "pinned") -> None:
+    def __init__(
+        self,
+        tensor: CompressedTensor,
+        device: Any = "cuda",
+        placement: str = "pinned",
+        *,
+        capacity_rows: int = 0,
+        overflow_nbytes: int = 0,
+        empty: bool = False,
+    ) -> None:
         if placement not in PLACEMENTS:
             raise InvalidArgumentError(f"placement is one of {', '.join(PLACEMENTS)}, not {placement!r}")
         if placement == "in_place" and tensor.packing == "slotted" and tensor._source is None:
@@ -73,17 +88,25 @@ class Table:
         self._kind: Any = torch_kind()
         import torch
 
-        self._handle = _core.CudaTable(tensor._handle, placement, _number(torch, device))
+        self._handle = _core.CudaTable(
+            tensor._handle,
+            placement,
+            _number(torch, device),
+            count(capacity_rows, "capacity_rows"),
+            count(overflow_nbytes, "overflow_nbytes"),
+            bool(empty),
+        )
         self._torch = torch
         self._device = torch.device("cuda", self._handle.device)
-        self._shape = tensor.shape
+        self._shape = (0, *tensor.shape[1:]) if empty else tensor.shape
+        self._like = tensor.like
         self._row_shape = tensor.row_shape
         self._dtype = tensor._dtype_of(self._kind)
         self._dtype_name = tensor.dtype_name
 
     @property
     def shape(self) -> tuple[int, ...]:
-        """Of the tensor that was compressed."""
+        """Of the tensor, with the rows that were appended."""
         return self._shape
 
     @property
@@ -180,6 +203,41 @@ class Table:
             self._handle.decompress(out.data_ptr(), self._stream())
         return out
 
+    def append(self, rows: Any) -> None:
+        """Compress rows on the GPU, behind the last row, on the current stream.
+
+        For slotted tensors of the codecs raw, ibp, window and escape, in a table with room for them. Rows whose tails
+        find no room are not written, which `check` reports.
+
+        Parameters
+        ----------
+        rows : torch.Tensor
+            Shape ``(n,) + shape[1:]``, of the table's dtype; on the GPU, or in pinned memory.
+        """
+        rows = self._rows(rows, (None, *self._shape[1:]))
+        self._handle.append(rows.data_ptr(), len(rows), self._stream())
+        self._shape = (self._shape[0] + len(rows), *self._shape[1:])
+
+    def update(self, index: Any, rows: Any) -> None:
+        """Replace rows on the GPU, on the current stream; of a row that is named twice the last is kept.
+
+        If an index is out of range, which `check` reports, no row is written.
+
+        Parameters
+        ----------
+        index : torch.Tensor
+            int64, of one dimension, on the GPU.
+        rows : torch.Tensor
+            Shape ``index.shape + row_shape``, of the table's dtype; on the GPU, or in pinned memory.
+        """
+        index = self._integers(index, "the index", (self._torch.int64,))
+        rows = self._rows(rows, (*index.shape, *self._row_shape))
+        self._handle.update(index.data_ptr(), rows.data_ptr(), index.numel(), self._stream())
+
+    def tensor(self) -> CompressedTensor:
+        """Wait for the current stream, and return the table as it is now, in the host's memory; slotted ones only."""
+        return CompressedTensor(self._handle.read(self._stream()), self._like)
+
     def check(self) -> None:
         """Wait for the current stream, and raise what went wrong since the last check.
 
@@ -203,6 +261,15 @@ class Table:
         if numbers.device != self._device and not numbers.is_pinned():
             raise InvalidArgumentError(f"{what} is on the device {numbers.device}, the table on {self._device}")
         return numbers.contiguous()
+
+    def _rows(self, rows: Any, shape: tuple[int | None, ...]) -> Any:
+        if not isinstance(rows, self._torch.Tensor) or rows.dtype != self._dtype:
+            raise InvalidArgumentError(f"rows are not a torch.Tensor of {self._dtype}")
+        if rows.device != self._device and not rows.is_pinned():
+            raise InvalidArgumentError(f"rows are on the device {rows.device}, the table on {self._device}")
+        if len(rows.shape) != len(shape) or any(b is not None and a != b for a, b in zip(rows.shape, shape)):
+            raise InvalidArgumentError(f"rows have shape {tuple(rows.shape)}, not {shape}")
+        return rows.detach().contiguous()
 
     def _output(self, out: Any, shape: tuple[int, ...]) -> Any:
         if out is None:

@@ -74,7 +74,7 @@ struct SlicedCounters {
     }
   }
 
-  STILLBIT_WARP std::uint32_t count(unsigned bit) const {
+  [[nodiscard]] STILLBIT_WARP std::uint32_t count(unsigned bit) const {
     std::uint32_t sum = 0;
     STILLBIT_UNROLL
     for (unsigned i = 0; i < kNumSlices; ++i) sum |= (slices[i] >> bit & 1U) << i;

@@ -65,14 +65,14 @@ struct ByteRun {
   std::uint32_t num_bytes = 0;
 
   /// `width` (0 to 32) bits from bit `bit` on.
-  STILLBIT_WARP std::uint32_t bits(std::uint32_t bit, unsigned width) const {
+  [[nodiscard]] STILLBIT_WARP std::uint32_t bits(std::uint32_t bit, unsigned width) const {
     const std::uint32_t at = first_byte * 8 + bit;
     const std::uint32_t* word = words + at / 32;
     return funnel_shift_right(word[0], word[1], at) & low_mask(width);
   }
 
   /// `width` (0 to 64) bits from bit `bit` on.
-  STILLBIT_WARP std::uint64_t bits_64(std::uint32_t bit, unsigned width) const {
+  [[nodiscard]] STILLBIT_WARP std::uint64_t bits_64(std::uint32_t bit, unsigned width) const {
     const std::uint32_t at = first_byte * 8 + bit;
     const std::uint32_t* word = words + at / 32;
     const std::uint32_t low = funnel_shift_right(word[0], word[1], at);
@@ -80,13 +80,13 @@ struct ByteRun {
     return (std::uint64_t{high} << 32 | low) & low_mask_64(width);
   }
 
-  STILLBIT_WARP std::uint32_t byte(std::uint32_t at) const {
+  [[nodiscard]] STILLBIT_WARP std::uint32_t byte(std::uint32_t at) const {
     const std::uint32_t byte = first_byte + at;
     return words[byte / 4] >> (byte % 4 * 8) & 0xFFU;
   }
 
   /// The run from byte `at` on.
-  STILLBIT_WARP ByteRun from(std::uint32_t at) const { return {words, first_byte + at, num_bytes - at}; }
+  [[nodiscard]] STILLBIT_WARP ByteRun from(std::uint32_t at) const { return {words, first_byte + at, num_bytes - at}; }
 };
 
 /// Byte runs have bit offsets of 32 bits.

@@ -39,7 +39,7 @@ struct LaneWords {
   }
 
   /// `i` is known to the compiler: the parts are in registers.
-  STILLBIT_WARP NumberOf<Word> operator[](unsigned i) const {
+  [[nodiscard]] STILLBIT_WARP NumberOf<Word> operator[](unsigned i) const {
     if constexpr (sizeof(Word) == 8) {
       return std::uint64_t{parts[2 * i + 1]} << 32 | parts[2 * i];
     } else {

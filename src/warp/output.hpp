@@ -13,8 +13,8 @@ struct Output {
   std::uint32_t begin = 0;  ///< the first byte that is wanted
   std::uint32_t end = 0;
 
-  STILLBIT_WARP bool is_aligned(unsigned alignment) const { return tile % alignment == 0; }
-  STILLBIT_WARP bool wants_all(std::uint32_t from, std::uint32_t to) const { return from >= begin && to <= end; }
+  [[nodiscard]] STILLBIT_WARP bool is_aligned(unsigned alignment) const { return tile % alignment == 0; }
+  [[nodiscard]] STILLBIT_WARP bool wants_all(std::uint32_t from, std::uint32_t to) const { return from >= begin && to <= end; }
 };
 
 /// Bytes that are stored at once. In words, where there are any: of bytes a GPU would put them together again.
@@ -51,9 +51,10 @@ inline constexpr unsigned kStepColumns = kLanes * kLaneColumns;
 /// Stores the words of columns `column` to `column` + 7; `column` is a multiple of 8.
 template <class Word>
 STILLBIT_WARP void store_words(const Output& out, std::uint32_t column, const Word (&words)[kLaneColumns]) {
-  constexpr unsigned kVectorBytes = sizeof(words) < 16 ? sizeof(words) : 16;
+  constexpr unsigned kBytes = kLaneColumns * sizeof(Word);
+  constexpr unsigned kVectorBytes = kBytes < 16 ? kBytes : 16;
   STILLBIT_UNROLL
-  for (unsigned i = 0; i < sizeof(words); i += kVectorBytes) {
+  for (unsigned i = 0; i < kBytes; i += kVectorBytes) {
     store_bytes<kVectorBytes>(out, column * static_cast<std::uint32_t>(sizeof(Word)) + i,
                               reinterpret_cast<const unsigned char*>(words) + i);
   }

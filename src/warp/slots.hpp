@@ -71,7 +71,7 @@ struct RowMemory {
   std::uint32_t first_byte = 0;
   std::uint32_t num_bytes = 0;
 
-  STILLBIT_WARP ByteRun run(std::uint32_t from, std::uint32_t to) const {
+  [[nodiscard]] STILLBIT_WARP ByteRun run(std::uint32_t from, std::uint32_t to) const {
     return {reinterpret_cast<const std::uint32_t*>(memory), first_byte + from, to - from};
   }
 };

@@ -141,6 +141,32 @@ def test_the_current_stream_is_used(raw: object) -> None:
 
 
 @needs_gpu
+@pytest.mark.parametrize("codec", ["raw", "ibp", "window", "escape"])
+def test_rows_are_compressed_on_the_gpu(raw: object, codec: str) -> None:
+    sample = sb.compress(raw[::10], codec=codec)
+    table = stillbit.cuda.Table(sample, capacity_rows=len(raw), overflow_nbytes=raw.nbytes, empty=True)
+    assert table.shape == (0, 96)
+    table.append(raw[:1000].cuda())
+    table.append(raw[1000:].cuda())
+    table.check()
+    assert torch.equal(table.decompress().cpu(), raw)
+    back = table.tensor()
+    assert torch.equal(back.decompress(), raw)
+    index = torch.tensor([7, 0, 7], device="cuda")
+    table.update(index, raw[:3].cuda())
+    table.check()
+    expected = sb.compress(raw, codec=codec)
+    expected.update([7, 0, 7], raw[:3])
+    assert torch.equal(table.tensor().decompress(), expected.decompress())
+
+
+@needs_gpu
+def test_a_table_without_room_refuses_rows(raw: object) -> None:
+    with pytest.raises(sb.InvalidArgumentError, match="room for"):
+        sb.compress(raw).cuda().append(raw[:1].cuda())
+
+
+@needs_gpu
 def test_wrong_arguments_are_named(raw: object) -> None:
     table = sb.compress(raw).cuda()
     index = torch.zeros(3, dtype=torch.int64, device="cuda")

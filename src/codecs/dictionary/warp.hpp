@@ -28,9 +28,9 @@ struct alignas(8) WarpColumn {
   std::uint32_t first_word = 0;                 ///< dictionary: which of the words field 0 stands for
   std::uint32_t threshold = ~std::uint32_t{0};  ///< dictionary: fields from here on are patches
 
-  STILLBIT_WARP std::uint32_t kind() const { return packed & 0xFFFFU; }
-  STILLBIT_WARP unsigned field_bits() const { return packed >> 16 & 0xFFU; }
-  STILLBIT_WARP bool is_window() const { return packed >> 24 != 0; }
+  [[nodiscard]] STILLBIT_WARP std::uint32_t kind() const { return packed & 0xFFFFU; }
+  [[nodiscard]] STILLBIT_WARP unsigned field_bits() const { return packed >> 16 & 0xFFU; }
+  [[nodiscard]] STILLBIT_WARP bool is_window() const { return packed >> 24 != 0; }
 };
 
 struct alignas(8) WarpKind {

@@ -134,7 +134,9 @@ inline const std::uint16_t* written_out(const std::byte* src, std::uint64_t coun
   return dst;
 }
 
+/// Where rows of few escapes are expanded apart, defined with the instruction set's stages.
 template <class Word, bool kPastCaches>
+// NOLINTNEXTLINE(readability-redundant-declaration): portable code has no other
 bool put_row_of_few(const RowLayout& layout, const StoredRow& row, SymbolOf<Word> shift, const std::byte* second_codes,
                     std::uint64_t num_escapes, std::byte* dst);
 

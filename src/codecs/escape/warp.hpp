@@ -39,17 +39,17 @@ struct CodePlane {
   std::uint32_t num_codes = 0;
   std::uint32_t width = 0;
 
-  STILLBIT_WARP std::uint32_t num_bytes() const { return (num_codes * width + 7) / 8; }
+  [[nodiscard]] STILLBIT_WARP std::uint32_t num_bytes() const { return (num_codes * width + 7) / 8; }
   /// Codes in whole blocks; the others lie one after the other.
-  STILLBIT_WARP std::uint32_t num_blocked() const { return num_codes / kBlockCodes * kBlockCodes; }
+  [[nodiscard]] STILLBIT_WARP std::uint32_t num_blocked() const { return num_codes / kBlockCodes * kBlockCodes; }
 
   /// Codes `first` to `first` + 7, a byte each; `first` is a multiple of 8.
-  STILLBIT_WARP std::uint64_t eight_codes(const warp::ByteRun& row, std::uint32_t first) const;
+  [[nodiscard]] STILLBIT_WARP std::uint64_t eight_codes(const warp::ByteRun& row, std::uint32_t first) const;
 
-  STILLBIT_WARP std::uint32_t code(const warp::ByteRun& row, std::uint32_t i) const;
+  [[nodiscard]] STILLBIT_WARP std::uint32_t code(const warp::ByteRun& row, std::uint32_t i) const;
 
   /// Which of codes `first` to `first` + 7 are there: a bit each.
-  STILLBIT_WARP std::uint32_t which_exist(std::uint32_t first) const {
+  [[nodiscard]] STILLBIT_WARP std::uint32_t which_exist(std::uint32_t first) const {
     return first >= num_codes ? 0 : warp::low_mask(num_codes - first) & 0xFFU;
   }
 };
