@@ -85,7 +85,7 @@ Result<void> DeviceTable::place(const TableSource& source, Placement placement) 
     if (placement == Placement::kInPlace) return place(source, Placement::kPinned);
     memory_.placement = Placement::kDevice;
   }
-  const Result<void> placed = place_on_device(source);
+  Result<void> placed = place_on_device(source);
   if (!placed.ok() && !memory_.note.empty())
     return Fault{ErrorCode::kDevice, memory_.note + "; and in the GPU's memory: " + placed.fault().message};
   return placed;

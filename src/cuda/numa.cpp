@@ -40,13 +40,10 @@ bool set_policy(int policy, unsigned long nodes) {
 
 }  // namespace
 
-NearCurrentDevice::NearCurrentDevice() noexcept {
-  try {
-    const int node = node_of_current_device();
-    if (node >= 0 && node < 63) is_set_ = set_policy(kPolicyPreferred, 1UL << node);
-  } catch (const std::exception&) {
-    // Memory from elsewhere is slower, and that is all.
-  }
+NearCurrentDevice::NearCurrentDevice() {
+  // Memory from another node is slower, and that is all: what fails is left as it is.
+  const int node = node_of_current_device();
+  if (node >= 0 && node < 63) is_set_ = set_policy(kPolicyPreferred, 1UL << node);
 }
 
 NearCurrentDevice::~NearCurrentDevice() {

@@ -6,7 +6,7 @@ namespace stillbit::cuda {
 /// the machine has several and the node has some left.
 class NearCurrentDevice {
  public:
-  NearCurrentDevice() noexcept;
+  NearCurrentDevice();
   NearCurrentDevice(const NearCurrentDevice&) = delete;
   NearCurrentDevice& operator=(const NearCurrentDevice&) = delete;
   ~NearCurrentDevice();

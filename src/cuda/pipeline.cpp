@@ -16,7 +16,7 @@ Result<std::unique_ptr<Pipeline>> Pipeline::create(std::uint64_t piece_bytes) {
 }
 
 Pipeline::~Pipeline() {
-  for (Stage& stage : stages_) {
+  for (const Stage& stage : stages_) {
     if (stage.has_arrived != nullptr) (void)cudaEventDestroy(stage.has_arrived);
     if (stage.is_free != nullptr) (void)cudaEventDestroy(stage.is_free);
   }
@@ -26,10 +26,10 @@ Pipeline::~Pipeline() {
 Result<void> Pipeline::run(const std::byte* rows, const std::vector<Piece>& pieces, cudaStream_t stream,
                            const Work& work) {
   // What the caller put on the stream before comes first: it may still work on a buffer.
-  for (Stage& stage : stages_) STILLBIT_CUDA(cudaEventRecord(stage.is_free, stream));
+  for (const Stage& stage : stages_) STILLBIT_CUDA(cudaEventRecord(stage.is_free, stream));
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     const Piece& piece = pieces[i];
-    Stage& stage = stages_[i % stages_.size()];
+    const Stage& stage = stages_[i % stages_.size()];
     STILLBIT_CUDA(cudaStreamWaitEvent(copies_, stage.is_free, 0));
     STILLBIT_CUDA(cudaMemcpyAsync(stage.memory.data(), rows + piece.begin, piece.end - piece.begin,
                                   cudaMemcpyHostToDevice, copies_));
