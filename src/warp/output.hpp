@@ -14,7 +14,9 @@ struct Output {
   std::uint32_t end = 0;
 
   [[nodiscard]] STILLBIT_WARP bool is_aligned(unsigned alignment) const { return tile % alignment == 0; }
-  [[nodiscard]] STILLBIT_WARP bool wants_all(std::uint32_t from, std::uint32_t to) const { return from >= begin && to <= end; }
+  [[nodiscard]] STILLBIT_WARP bool wants_all(std::uint32_t from, std::uint32_t to) const {
+    return from >= begin && to <= end;
+  }
 };
 
 /// Bytes that are stored at once. In words, where there are any: of bytes a GPU would put them together again.
