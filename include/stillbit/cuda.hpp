@@ -1,5 +1,6 @@
 #pragma once
 
+#include <stillbit/statistics.hpp>
 #include <stillbit/tensor.hpp>
 
 #include <cstdint>
@@ -13,6 +14,10 @@ using Stream = void*;
 
 /// The number of GPUs that can be used: 0 where there is none, and `why_not` then says why.
 [[nodiscard]] int num_devices(std::string* why_not = nullptr);
+
+/// Counts on the GPU, for rows in its memory, or pinned: num_rows × row_bytes bytes, row_bytes at most
+/// kMaxCountedRowBytes. Waits for the stream.
+[[nodiscard]] BitStatistics count(const void* rows, std::uint64_t num_rows, std::uint64_t row_bytes, Stream stream);
 
 /// Where a table's compressed rows lie.
 enum class Placement : std::uint8_t {

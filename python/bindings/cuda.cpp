@@ -57,6 +57,11 @@ struct CudaTable {
   std::unique_ptr<cuda::Table> table;
 };
 
+BitStatistics count(Address rows, std::uint64_t num_rows, std::uint64_t row_bytes, Address stream) {
+  const nb::gil_scoped_release released;
+  return cuda::count(reinterpret_cast<const void*>(rows), num_rows, row_bytes, reinterpret_cast<cuda::Stream>(stream));
+}
+
 std::tuple<int, std::string> cuda_devices() {
   std::string why_not;
   const int count = cuda::num_devices(&why_not);
@@ -114,6 +119,7 @@ void bind_cuda(nb::module_& module) {
       .def_prop_ro("pinned_bytes", [](const CudaTable& self) { return self.table->memory().pinned_bytes; })
       .def_prop_ro("device_bytes", [](const CudaTable& self) { return self.table->memory().device_bytes; })
       .def_prop_ro("note", [](const CudaTable& self) { return self.table->memory().note; });
+  module.def("cuda_count", count, nb::arg("rows"), nb::arg("num_rows"), nb::arg("row_bytes"), nb::arg("stream"));
   module.def("cuda_devices", cuda_devices, "The number of GPUs, and why there is none.");
 }
 

@@ -40,8 +40,8 @@ NB_MODULE(_core, module) {
       .def_prop_ro("num_bytes", [](const Counter& counter) { return counter.num_bytes.load(); });
   stillbit::python::bind_errors();
   stillbit::python::bind_tensor(module);
-  stillbit::python::bind_cuda(module);
   stillbit::python::bind_plan(module);
+  stillbit::python::bind_cuda(module);
   stillbit::python::bind_files(module);
   stillbit::python::bind_stream(module);
   stillbit::python::bind_ibp(module);

@@ -80,45 +80,6 @@ def dtype_width(dtype: str) -> int:
     Bytes of an element of a dtype that is named as in safetensors files, in upper or lower case.
     """
 
-class CudaTable:
-    """A compressed tensor for a GPU."""
-
-    def __init__(self, tensor: Tensor, placement: str, device: int, capacity_rows: int, overflow_bytes: int, is_empty: bool) -> None: ...
-
-    def gather(self, index: int, num_index: int, index_bytes: int, out: int, stream: int, positions: int, max_sms: int) -> None: ...
-
-    def decompress(self, out: int, stream: int) -> None: ...
-
-    def append(self, rows: int, num_rows: int, stream: int) -> None: ...
-
-    def update(self, index: int, rows: int, num_rows: int, stream: int) -> None: ...
-
-    def read(self, stream: int) -> Tensor:
-        """The table as it is now, in the host's memory."""
-
-    @property
-    def num_rows(self) -> int: ...
-
-    def check(self, stream: int) -> None: ...
-
-    @property
-    def placement(self) -> str: ...
-
-    @property
-    def device(self) -> int: ...
-
-    @property
-    def pinned_bytes(self) -> int: ...
-
-    @property
-    def device_bytes(self) -> int: ...
-
-    @property
-    def note(self) -> str: ...
-
-def cuda_devices() -> tuple[int, str]:
-    """The number of GPUs, and why there is none."""
-
 class BitStatistics:
     """Counts of ones."""
 
@@ -187,6 +148,47 @@ def plan(address: int, dtype: str, shape: Sequence[int], codec: str | None, pack
 
 def counted_row_bytes(dtype: str, row_bytes: int) -> int:
     """What statistics count as a row."""
+
+class CudaTable:
+    """A compressed tensor for a GPU."""
+
+    def __init__(self, tensor: Tensor, placement: str, device: int, capacity_rows: int, overflow_bytes: int, is_empty: bool) -> None: ...
+
+    def gather(self, index: int, num_index: int, index_bytes: int, out: int, stream: int, positions: int, max_sms: int) -> None: ...
+
+    def decompress(self, out: int, stream: int) -> None: ...
+
+    def append(self, rows: int, num_rows: int, stream: int) -> None: ...
+
+    def update(self, index: int, rows: int, num_rows: int, stream: int) -> None: ...
+
+    def read(self, stream: int) -> Tensor:
+        """The table as it is now, in the host's memory."""
+
+    @property
+    def num_rows(self) -> int: ...
+
+    def check(self, stream: int) -> None: ...
+
+    @property
+    def placement(self) -> str: ...
+
+    @property
+    def device(self) -> int: ...
+
+    @property
+    def pinned_bytes(self) -> int: ...
+
+    @property
+    def device_bytes(self) -> int: ...
+
+    @property
+    def note(self) -> str: ...
+
+def cuda_count(rows: int, num_rows: int, row_bytes: int, stream: int) -> BitStatistics: ...
+
+def cuda_devices() -> tuple[int, str]:
+    """The number of GPUs, and why there is none."""
 
 class TensorInfo:
     """What is known of a tensor in a file without decompressing it."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -90,7 +91,7 @@ class BitStatistics:
         Parameters
         ----------
         rows : numpy.ndarray or torch.Tensor
-            Any number of rows of one dtype and shape; on the CPU.
+            Any number of rows of one dtype and shape. Rows on a GPU are counted there, where the build has its code.
         as_dtype : str or dtype, optional
             As in `compress`.
 
@@ -100,14 +101,21 @@ class BitStatistics:
             If the rows are not like those before.
         """
         kind = _kinds.array_kind(rows, "rows")
-        rows = kind.readable(rows, "rows")
+        is_on_gpu = kind.is_on_gpu(rows)
+        rows = rows.detach().contiguous() if is_on_gpu else kind.readable(rows, "rows")
         name = kind.dtype_name(rows) if as_dtype is None else dtype_named(as_dtype)
         if _core.dtype_width(name) != rows.itemsize:
             raise InvalidArgumentError(f"as_dtype {name} has {_core.dtype_width(name)} bytes, rows have {rows.dtype}")
         shape = tuple(rows.shape)
         if len(shape) < self._row_dims:
             raise InvalidArgumentError(f"rows of shape {shape} have fewer dimensions than row_dims, {self._row_dims}")
-        self._of_rows(name, shape[len(shape) - self._row_dims :]).add(kind.address(rows), rows.nbytes)
+        counts = self._of_rows(name, shape[len(shape) - self._row_dims :])
+        if is_on_gpu:
+            stream = sys.modules["torch"].cuda.current_stream(rows.device).cuda_stream
+            num_rows = rows.nbytes // counts.row_bytes
+            counts.merge(_core.cuda_count(kind.address(rows), num_rows, counts.row_bytes, stream))
+        else:
+            counts.add(kind.address(rows), rows.nbytes)
         return self
 
     def merge(self, other: BitStatistics) -> BitStatistics:

@@ -13,6 +13,8 @@
 #include "cuda/backend.hpp"
 #include "cuda/device.hpp"
 #include "cuda/device_table.hpp"
+#include "cuda/status.hpp"
+#include "statistics/kernels.cuh"
 
 #include <algorithm>
 #include <exception>
@@ -84,6 +86,27 @@ bool get_count(int* count, Failure* failure) {
   });
 }
 
+bool count(const void* rows, std::uint64_t num_rows, std::uint64_t row_bytes, std::uint64_t* ones, void* stream,
+           Failure* failure) {
+  return guarded(failure, [&]() -> Result<void> {
+    STILLBIT_TRY(const int device, device_of(rows, "rows"));
+    STILLBIT_TRY(const DeviceScope scope, DeviceScope::enter(device));
+    STILLBIT_TRY(const DeviceLimits limits, limits_of(device));
+    const std::uint64_t ones_bytes = 8 * row_bytes * sizeof *ones;
+    auto* const queue = static_cast<cudaStream_t>(stream);
+    STILLBIT_TRY(const DeviceMemory counts, DeviceMemory::allocate(ones_bytes));
+    STILLBIT_CUDA(cudaMemsetAsync(counts.data(), 0, ones_bytes, queue));
+    const BitCount job{.src = static_cast<const std::byte*>(rows),
+                       .num_rows = num_rows,
+                       .row_bytes = row_bytes,
+                       .ones = reinterpret_cast<std::uint64_t*>(counts.data())};
+    STILLBIT_CHECK(check(count_bits(job, limits, queue), "the launch of a kernel"));
+    STILLBIT_CUDA(cudaMemcpyAsync(ones, counts.data(), ones_bytes, cudaMemcpyDeviceToHost, queue));
+    STILLBIT_CUDA(cudaStreamSynchronize(queue));
+    return {};
+  });
+}
+
 DeviceTable* create(const TableSource& source, const TableOptions& options, Failure* failure) {
   DeviceTable* made = nullptr;
   guarded(failure, [&]() -> Result<void> {
@@ -151,6 +174,7 @@ bool check_table(DeviceTable* table, void* stream, warp::Status* status, Failure
 
 constexpr Backend kBackend{.version = kBackendVersion,
                            .count_devices = get_count,
+                           .count_bits = count,
                            .create = create,
                            .destroy = destroy,
                            .memory = memory,

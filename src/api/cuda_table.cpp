@@ -62,6 +62,16 @@ int num_devices(std::string* why_not) {
   return count;
 }
 
+BitStatistics count(const void* rows, std::uint64_t num_rows, std::uint64_t row_bytes, Stream stream) {
+  if (row_bytes == 0 || row_bytes > kMaxCountedRowBytes)
+    throw Error(ErrorCode::kInvalidArgument, "rows of " + std::to_string(row_bytes) + " bytes are not counted whole");
+  std::vector<std::uint64_t> ones(8 * row_bytes);
+  Failure failure;
+  if (num_rows > 0 && !unwrap(cuda_backend())->count_bits(rows, num_rows, row_bytes, ones.data(), stream, &failure))
+    fail(failure);
+  return {num_rows, std::move(ones)};
+}
+
 Table::Table(const CompressedTensor& tensor, const TableOptions& options) {
   const Backend& backend = *unwrap(cuda_backend());
   const CompressedTensor::Impl& source = tensor.impl();

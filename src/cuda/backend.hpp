@@ -59,6 +59,9 @@ class DeviceTable;
 struct Backend {
   std::uint32_t version = kBackendVersion;
   bool (*count_devices)(int* count, Failure* failure) = nullptr;
+  /// Counts the ones of each bit of a row, into memory of the host. Waits for the stream.
+  bool (*count_bits)(const void* rows, std::uint64_t num_rows, std::uint64_t row_bytes, std::uint64_t* ones,
+                     void* stream, Failure* failure) = nullptr;
   DeviceTable* (*create)(const TableSource& source, const TableOptions& options, Failure* failure) = nullptr;
   void (*destroy)(DeviceTable* table) = nullptr;
   TableMemory (*memory)(const DeviceTable* table) = nullptr;

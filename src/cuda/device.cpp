@@ -44,6 +44,15 @@ DeviceScope::~DeviceScope() {
   if (has_changed_) (void)cudaSetDevice(previous_);
 }
 
+Result<int> device_of(const void* address, const char* what) {
+  cudaPointerAttributes attributes{};
+  STILLBIT_CUDA(cudaPointerGetAttributes(&attributes, address));
+  if (attributes.type == cudaMemoryTypeDevice) return attributes.device;
+  if (attributes.type == cudaMemoryTypeUnregistered)
+    return invalid(std::string(what) + " is in host memory that is not pinned");
+  return current_device();
+}
+
 Result<MemoryKind> memory_kind(const void* address, int device) {
   cudaPointerAttributes attributes{};
   STILLBIT_CUDA(cudaPointerGetAttributes(&attributes, address));

@@ -33,4 +33,7 @@ class DeviceScope {
 enum class MemoryKind { kDevice, kOtherDevice, kPinned, kUnpinned };
 Result<MemoryKind> memory_kind(const void* address, int device);
 
+/// The GPU that memory belongs to; of pinned memory the current one. A fault, naming it `what`, where none can read it.
+Result<int> device_of(const void* address, const char* what);
+
 }  // namespace stillbit::cuda

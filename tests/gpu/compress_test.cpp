@@ -60,6 +60,16 @@ INSTANTIATE_TEST_SUITE_P(All, GpuCompress, ::testing::Values(DType::kF8E4M3, DTy
 
 class GpuRoom : public Gpu<> {};
 
+TEST_F(GpuRoom, BitsAreCountedAsOnTheCpu) {
+  for (const auto& shape : {std::vector<std::uint64_t>{3000, 50}, {100000, 3}, {7, 30000}}) {
+    const OwnedTensor raw = make_tensor(DType::kBF16, shape, Values::kNormal, 2);
+    const OnDevice<std::byte> rows(raw.data);
+    BitStatistics expected(2 * shape[1]);
+    expected.add(raw.data);
+    EXPECT_EQ(cuda::count(rows.data(), shape[0], 2 * shape[1], stream_).ones(), expected.ones());
+  }
+}
+
 TEST_F(GpuRoom, AnOverflowAreaThatIsFullIsReported) {
   const OwnedTensor raw = make_tensor(DType::kBF16, {1000, 100}, Values::kNormal, 9);
   const OwnedTensor fresh = make_tensor(DType::kBF16, {500, 100}, Values::kRandomBits, 9);

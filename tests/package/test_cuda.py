@@ -161,6 +161,12 @@ def test_rows_are_compressed_on_the_gpu(raw: object, codec: str) -> None:
 
 
 @needs_gpu
+def test_bits_are_counted_where_the_rows_are(raw: object) -> None:
+    on_gpu = sb.BitStatistics().add(raw[:2000].cuda()).add(raw[2000:].cuda())
+    assert on_gpu == sb.BitStatistics().add(raw)
+
+
+@needs_gpu
 def test_a_table_without_room_refuses_rows(raw: object) -> None:
     with pytest.raises(sb.InvalidArgumentError, match="room for"):
         sb.compress(raw).cuda().append(raw[:1].cuda())
