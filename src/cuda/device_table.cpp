@@ -4,7 +4,6 @@
 #include "cuda/status.hpp"
 
 #include <algorithm>
-#include <cstring>
 
 namespace stillbit::cuda {
 namespace {
@@ -94,8 +93,8 @@ Result<void> DeviceTable::place(const TableSource& source, Placement placement) 
 Result<void> DeviceTable::place_pinned(const TableSource& source) {
   STILLBIT_TRY(pinned_rows_, PinnedMemory::allocate(rows_capacity_));
   STILLBIT_TRY(pinned_overflow_, PinnedMemory::allocate(overflow_capacity_));
-  std::memcpy(pinned_rows_.data(), source.table.rows, source.table.rows_bytes);
-  std::memcpy(pinned_overflow_.data(), source.table.overflow, source.table.overflow_bytes);
+  std::copy_n(source.table.rows, source.table.rows_bytes, pinned_rows_.data());
+  std::copy_n(source.table.overflow, source.table.overflow_bytes, pinned_overflow_.data());
   table_.rows = pinned_rows_.data();
   table_.overflow = pinned_overflow_.data();
   return {};

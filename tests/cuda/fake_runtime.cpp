@@ -237,7 +237,7 @@ cudaError_t cudaMemcpy(void* dst, const void* src, std::size_t size, cudaMemcpyK
   return cudaSuccess;
 }
 cudaError_t cudaMemcpyAsync(void* dst, const void* src, std::size_t size, cudaMemcpyKind, cudaStream_t stream) {
-  put(stream, {nullptr, [=] { std::memcpy(dst, src, size); }});
+  if (size > 0) put(stream, {nullptr, [=] { std::memcpy(dst, src, size); }});
   return outcome("cudaMemcpyAsync", cudaErrorInvalidValue);
 }
 cudaError_t cudaStreamCreateWithFlags(cudaStream_t* stream, unsigned) {
