@@ -31,7 +31,6 @@ Result<std::unique_ptr<DeviceTable>> DeviceTable::create(const TableSource& sour
   STILLBIT_TRY(const DeviceScope scope, DeviceScope::enter(made->device_));
   STILLBIT_TRY(made->limits_, limits_of(made->device_));
   made->table_ = source.table;
-  made->codec_ = source.codec;
   made->view_bytes_ = source.view_bytes;
   made->tiles_per_row_ = source.tiles_per_row;
   made->expand_ = expand;

@@ -53,7 +53,6 @@ class DeviceTable {
   int device_ = 0;
   DeviceLimits limits_;
   warp::Table table_;
-  Codec codec_ = Codec::kRaw;
   unsigned view_bytes_ = 1;
   std::uint32_t tiles_per_row_ = 1;
   Expand expand_ = nullptr;

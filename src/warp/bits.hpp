@@ -84,9 +84,6 @@ struct ByteRun {
     const std::uint32_t byte = first_byte + at;
     return words[byte / 4] >> (byte % 4 * 8) & 0xFFU;
   }
-
-  /// The run from byte `at` on.
-  [[nodiscard]] STILLBIT_WARP ByteRun from(std::uint32_t at) const { return {words, first_byte + at, num_bytes - at}; }
 };
 
 /// Byte runs have bit offsets of 32 bits.

@@ -6,9 +6,7 @@
 namespace stillbit::raw {
 
 cudaError_t expand(unsigned, const cuda::Expansion& job, cudaStream_t stream) {
-  using Codec = WarpCodec<std::uint8_t>;
-  return job.launch.workspace_bytes == 0 ? cuda::launch_expand<Codec, cuda::Staging::kShared>(job, stream)
-                                         : cuda::launch_expand<Codec, cuda::Staging::kGlobal>(job, stream);
+  return cuda::launch_expand<WarpCodec<std::uint8_t>>(job, stream);
 }
 
 }  // namespace stillbit::raw
