@@ -122,8 +122,8 @@ class Encoder {
   /// The last tile, filled up where the data ends within it: a tile of rows with rows, a part of a row with elements.
   [[nodiscard]] static std::vector<std::byte> filled_last_tile(Bytes data, const format::PayloadHeader& header);
   /// Lets codecs plan and price themselves, by bits that were counted or, without them, by those of the sample.
-  void consider(Arrangement& arrangement, std::span<const planner::Candidate> candidates,
-                const BitStatistics* counted) const;
+  Result<void> consider(Arrangement& arrangement, std::span<const planner::Candidate> candidates,
+                        const BitStatistics* counted) const;
   [[nodiscard]] std::pair<planner::Option*, Arrangement*> cheapest_of(std::vector<Arrangement>& arrangements) const;
   void note_prices(const std::vector<Arrangement>& arrangements);
   void adopt(planner::Option* best, Arrangement* in, std::vector<Arrangement>& arrangements);

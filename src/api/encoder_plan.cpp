@@ -95,10 +95,10 @@ std::optional<Encoder::Arrangement> Encoder::arrange_repeats() const {
   return result;
 }
 
-void Encoder::consider(Arrangement& arrangement, std::span<const planner::Candidate> candidates,
-                       const BitStatistics* counted) const {
+Result<void> Encoder::consider(Arrangement& arrangement, std::span<const planner::Candidate> candidates,
+                               const BitStatistics* counted) const {
   const RowGeometry tiles = arrangement.header.stored_tiles();
-  if (tiles.row_bytes > kMaxSampledRowBytes) return;
+  if (tiles.row_bytes > kMaxSampledRowBytes) return {};
   const std::uint64_t row_bytes = header_.geometry.row_bytes;
   const unsigned element_bytes = num_bytes(header_.dtype);
   std::optional<BitStatistics> sampled;
@@ -111,15 +111,18 @@ void Encoder::consider(Arrangement& arrangement, std::span<const planner::Candid
   const Bytes sample = planner::take_sample(arrangement.sample, tiles.row_bytes, options_.max_sample_bytes, copied);
   const bool is_whole = sample.size() == tiles.num_bytes();
   const PlanInput input{tiles, element_bytes, period_bytes, *counted, sample, is_whole};
-  auto options = planner::plan_all(input, arrangement.sample, arrangement.header, candidates);
+  STILLBIT_TRY(auto options,
+               planner::plan_all(input, arrangement.sample, arrangement.header, candidates, num_threads_));
   std::move(options.begin(), options.end(), std::back_inserter(arrangement.options));
+  return {};
 }
 
 Result<void> Encoder::plan() {
   std::vector<planner::Candidate> candidates;
   for (const CodecEntry& entry : all_codecs()) {
     const bool is_wanted = !options_.codec || *options_.codec == entry.codec;
-    if (is_wanted && entry.codec != Codec::kRaw) candidates.push_back({entry.plan, entry.decode_cost});
+    if (is_wanted && entry.codec != Codec::kRaw)
+      candidates.push_back({entry.plan, entry.decode_cost, entry.plans_last});
   }
   if (candidates.empty()) return invalid("the codec asked for is unknown");
 
@@ -127,12 +130,12 @@ Result<void> Encoder::plan() {
   arrangements.push_back(arrange_tiles(kShortTileBytes));
   if (auto repeats = arrange_repeats()) arrangements.push_back(std::move(*repeats));
   const BitStatistics* given = all_ == nullptr ? nullptr : all_->statistics;
-  for (Arrangement& arrangement : arrangements) consider(arrangement, candidates, given);
+  for (Arrangement& arrangement : arrangements) STILLBIT_CHECK(consider(arrangement, candidates, given));
   if (const auto found = cheapest_of(arrangements); found.second == arrangements.data()) {
     Arrangement smaller = arrange_tiles(kSmallTileBytes);
     const CodecEntry* entry = find_codec(found.first->codec->codec());
     if (smaller.header.tile_bytes != arrangements[0].header.tile_bytes) {
-      consider(smaller, std::vector{planner::Candidate{entry->plan, entry->decode_cost}}, given);
+      STILLBIT_CHECK(consider(smaller, std::vector{planner::Candidate{entry->plan, entry->decode_cost}}, given));
       arrangements.push_back(std::move(smaller));
     }
   }
@@ -143,7 +146,7 @@ Result<void> Encoder::plan() {
     const BitStatistics statistics = count();
     std::erase_if(in->options, [](const planner::Option& option) { return option.codec->codec() == Codec::kIbp; });
     const CodecEntry* ibp = find_codec(Codec::kIbp);
-    consider(*in, std::vector{planner::Candidate{ibp->plan, ibp->decode_cost}}, &statistics);
+    STILLBIT_CHECK(consider(*in, std::vector{planner::Candidate{ibp->plan, ibp->decode_cost}}, &statistics));
     std::tie(best, in) = cheapest_of(arrangements);
   }
   note_prices(arrangements);

@@ -20,7 +20,7 @@ constexpr std::array kCodecs{
     CodecEntry{Codec::kWindow, "window", window::plan, window::open, 0.65},
     CodecEntry{Codec::kEscape, "escape", escape::plan, escape::open, 1.25},
     CodecEntry{Codec::kSparse, "sparse", sparse::plan, sparse::open, 0.5},
-    CodecEntry{Codec::kDictionary, "dictionary", dictionary::plan, dictionary::open, 10.0},
+    CodecEntry{Codec::kDictionary, "dictionary", dictionary::plan, dictionary::open, 10.0, true},
 };
 
 }  // namespace

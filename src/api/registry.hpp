@@ -16,6 +16,8 @@ struct CodecEntry {
   /// Time to expand a byte, in units of the time in which memory moves one (a memcpy moves two for each of its bytes):
   /// measured on one core with AVX-512, docs/benchmarks.md.
   double decode_cost;
+  /// Its plan takes long to make, and is not made where it cannot be the cheapest.
+  bool plans_last = false;
 };
 
 std::span<const CodecEntry> all_codecs() noexcept;

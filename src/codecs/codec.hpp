@@ -76,6 +76,8 @@ struct PlanInput {
   const BitStatistics& statistics;  ///< of all rows of the tensor, or of parts of them where they are very long
   Bytes sample;                     ///< whole rows, back to back, spread over the tensor
   bool is_whole = false;            ///< the sample is the tensor
+  /// What other codecs were found to take: a plan that must take more need not be made.
+  std::uint64_t enough_bytes = ~std::uint64_t{0};
 };
 
 /// Bytes that the plan and the rows of a codec take when the whole tensor is as the sample is.

@@ -1,5 +1,7 @@
 #include "planner/choose.hpp"
 
+#include "cpu/parallel.hpp"
+
 #include <algorithm>
 
 namespace stillbit::planner {
@@ -8,6 +10,9 @@ namespace {
 /// Runs of neighbouring rows that a sample is made of: enough to see all parts of a tensor, each long enough to be read
 /// quickly.
 constexpr std::uint64_t kMaxRuns = 64;
+
+/// Smaller samples are planned on in less time than threads take to start.
+constexpr std::uint64_t kMinThreadedBytes = std::uint64_t{16} << 10;
 
 /// Calls `take(first, count)` for runs of rows that make a sample of at most `max_bytes`: run i has its share of the
 /// sample, from the start of the i-th part of the rows on.
@@ -23,15 +28,26 @@ void for_each_run(std::uint64_t num_rows, std::uint64_t row_bytes, std::uint64_t
 
 }  // namespace
 
-std::vector<Option> plan_all(const PlanInput& input, Bytes priced_rows, const format::PayloadHeader& header,
-                             std::span<const Candidate> candidates) {
+Result<std::vector<Option>> plan_all(PlanInput input, Bytes priced_rows, const format::PayloadHeader& header,
+                                     std::span<const Candidate> candidates, unsigned num_threads) {
+  std::vector<std::optional<Option>> found(candidates.size());
+  const unsigned num_used = input.sample.size() < kMinThreadedBytes ? 1 : num_threads;
+  for (const bool last : {false, true}) {
+    STILLBIT_CHECK(cpu::parallel_for(candidates.size(), num_used, [&](std::uint64_t i, unsigned) -> Result<void> {
+      if (candidates[i].plans_last != last) return {};
+      auto codec = candidates[i].plan(input);
+      if (!codec) return {};
+      if (auto priced = price(*codec, header, priced_rows))
+        found[i] = Option{std::move(codec), std::move(*priced), candidates[i].decode_cost};
+      return {};
+    }));
+    for (const std::optional<Option>& option : found) {
+      if (option) input.enough_bytes = std::min(input.enough_bytes, option->priced.stored_bytes());
+    }
+  }
   std::vector<Option> options;
-  for (const Candidate& candidate : candidates) {
-    auto codec = candidate.plan(input);
-    if (!codec) continue;
-    auto priced = price(*codec, header, priced_rows);
-    if (!priced) continue;
-    options.push_back({std::move(codec), std::move(*priced), candidate.decode_cost});
+  for (std::optional<Option>& option : found) {
+    if (option) options.push_back(std::move(*option));
   }
   return options;
 }

@@ -13,7 +13,8 @@ namespace stillbit::planner {
 /// A codec that may be chosen.
 struct Candidate {
   PlanCodec plan = nullptr;
-  double decode_cost = 0;  ///< time to expand a byte, in units of the time in which memory moves one
+  double decode_cost = 0;   ///< time to expand a byte, in units of the time in which memory moves one
+  bool plans_last = false;  ///< its plan takes long, and is told what others take
 };
 
 /// A codec with the plan that it made, and what the tensor would cost with it.
@@ -23,10 +24,11 @@ struct Option {
   double decode_cost = 0;
 };
 
-/// Lets each codec make a plan and prices it on `priced_rows`, of which the plan's sample is a part. Codecs that cannot
-/// make rows smaller are left out.
-[[nodiscard]] std::vector<Option> plan_all(const PlanInput& input, Bytes priced_rows,
-                                           const format::PayloadHeader& header, std::span<const Candidate> candidates);
+/// Lets each codec make a plan, side by side on threads, and prices it on `priced_rows`, of which the plan's sample is
+/// a part. Codecs that cannot make rows smaller are left out.
+[[nodiscard]] Result<std::vector<Option>> plan_all(PlanInput input, Bytes priced_rows,
+                                                   const format::PayloadHeader& header,
+                                                   std::span<const Candidate> candidates, unsigned num_threads);
 
 /// What an objective makes as small as possible: bytes that are stored; bytes that gathers move; or the time to expand,
 /// which is the time to move what is read and written, or that to compute, whichever is longer.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 
 namespace stillbit::dictionary {
 namespace {
@@ -23,6 +24,15 @@ constexpr std::uint64_t kMaxCounted = std::uint64_t{1} << 17;
 
 /// A window that takes a larger share of the raw bits than this is not worth its plan.
 constexpr double kMaxWindowShare = 0.8;
+
+/// Columns that are looked at to decide whether the others have to be. What all of them take is told from them by their
+/// mean, which may be wrong by so many of its standard errors; and a plan so much dearer than another is not wanted.
+constexpr std::uint64_t kTriedColumns = 32;
+constexpr double kDoubt = 3;
+constexpr double kTolerance = 1.02;
+
+/// Of the raw bits what columns take with nothing to gain.
+constexpr double kNothing = 0.999;
 
 /// Fewer rows than this are not worth a plan with columns.
 constexpr std::uint64_t kMinRows = 8;
@@ -94,6 +104,7 @@ class Planner {
         num_probed_(std::min(num_rows_, std::clamp(kProbedWords / columns.num_columns(), kMinProbed, kMaxProbed))),
         tensor_rows_(static_cast<double>(input.geometry.num_bytes()) / static_cast<double>(columns.period_bytes)),
         row_bits_(8.0 * static_cast<double>(input.geometry.row_bytes)),
+        enough_share_(static_cast<double>(input.enough_bytes) / static_cast<double>(input.geometry.num_bytes())),
         raw_(raw_kind(pricing(0, num_probed_), static_cast<double>(num_probed_))) {}
 
   /// The kinds of all columns; none when they would not make the tensor smaller.
@@ -103,8 +114,10 @@ class Planner {
   [[nodiscard]] Pricing pricing(std::uint64_t column, std::uint64_t num_words) const {
     return {columns_.view_bytes, tensor_rows_ / static_cast<double>(num_words), row_bits_, shifts_[column]};
   }
+  double price_column(std::uint64_t column);
   bool is_hopeless();
   [[nodiscard]] std::uint64_t num_to_count(std::span<const Counted> probed) const;
+  bool keep(std::uint64_t column, PricedKind priced, double most_bits);
   void plan_block(std::uint64_t first, std::uint64_t end);
 
   const Columns& columns_;
@@ -113,6 +126,7 @@ class Planner {
   std::uint64_t num_probed_;
   double tensor_rows_;
   double row_bits_;
+  double enough_share_;
   PricedKind raw_;
   WordCounter counter_;
   std::vector<std::uint64_t> words_;
@@ -132,47 +146,72 @@ std::uint64_t Planner::num_to_count(std::span<const Counted> probed) const {
   return share > 0.5 && share_of_all < kMinCounted ? 0 : num_words;
 }
 
-/// Whether a few columns, spread over the row, have nothing to gain.
+/// What a column takes.
+double Planner::price_column(std::uint64_t column) {
+  columns_.gather(column, column + 1, num_probed_, words_);
+  const auto probed = counter_.count(words_, num_probed_).value_or(std::span<const Counted>());
+  if (const std::uint64_t num_words = num_to_count(probed); num_words > 0) {
+    columns_.gather(column, column + 1, num_words, words_);
+    const auto counted = counter_.count(words_, std::min(most_distinct(num_words), kMaxEntries));
+    return counted ? std::min(cheapest_kind(pricing(column, num_words), *counted).num_bits, raw_.num_bits)
+                   : raw_.num_bits;
+  }
+  const double num_bits = cheapest_window(pricing(column, num_probed_), probed).num_bits;
+  return num_bits > kMaxWindowShare * raw_.num_bits ? raw_.num_bits : num_bits;
+}
+
+/// Whether a few columns, spread over the row, leave no doubt that all of them together take more than is known to be
+/// enough.
 bool Planner::is_hopeless() {
   const std::uint64_t num_columns = columns_.num_columns();
-  const std::uint64_t num_tried = std::min<std::uint64_t>(num_columns, 32);
-  double num_bits = 0;
+  const std::uint64_t num_tried = std::min(num_columns, kTriedColumns);
+  double sum = 0;
+  double sum_of_squares = 0;
   for (std::uint64_t i = 0; i < num_tried; ++i) {
-    const std::uint64_t column = i * num_columns / num_tried;
-    columns_.gather(column, column + 1, num_probed_, words_);
-    const auto probed = counter_.count(words_, num_probed_).value_or(std::span<const Counted>());
-    if (num_to_count(probed) > 0) return false;
-    num_bits += cheapest_window(pricing(column, num_probed_), probed).num_bits;
+    const double share = price_column(i * num_columns / num_tried) / raw_.num_bits;
+    sum += share;
+    sum_of_squares += share * share;
   }
-  return num_bits > kMaxWindowShare * static_cast<double>(num_tried) * raw_.num_bits;
+  const auto n = static_cast<double>(num_tried);
+  const double mean = sum / n;
+  const double variance = std::max(0.0, sum_of_squares / n - mean * mean);
+  const double error = num_tried == num_columns ? 0 : std::sqrt(variance / n);
+  return mean - kDoubt * error > std::min(enough_share_ * kTolerance, kNothing);
+}
+
+/// Gives a column the kind with this price, if it is one that pays.
+bool Planner::keep(std::uint64_t column, PricedKind priced, double most_bits) {
+  if (priced.num_bits >= most_bits) return false;
+  num_entries_ += priced.kind.entries.size();
+  kinds_[column] = std::move(priced.kind);
+  any_ = true;
+  return true;
 }
 
 void Planner::plan_block(std::uint64_t first, std::uint64_t end) {
   columns_.gather(first, end, num_probed_, words_);
   std::uint64_t num_words[kBlockColumns] = {};
   std::uint64_t most_words = 0;
+  const auto keep_window = [&](std::uint64_t column, std::span<const Counted> probed) {
+    keep(column, cheapest_window(pricing(column, num_probed_), probed), kMaxWindowShare * raw_.num_bits);
+  };
   for (std::uint64_t column = first; column < end; ++column) {
     const auto part = std::span(words_).subspan((column - first) * num_probed_, num_probed_);
     const auto probed = counter_.count(part, num_probed_).value_or(std::span<const Counted>());
     num_words[column - first] = num_to_count(probed);
     most_words = std::max(most_words, num_words[column - first]);
-    PricedKind window = cheapest_window(pricing(column, num_probed_), probed);
-    if (window.num_bits > kMaxWindowShare * raw_.num_bits) continue;
-    kinds_[column] = std::move(window.kind);
-    any_ = true;
+    if (num_words[column - first] == 0) keep_window(column, probed);
   }
   if (most_words == 0) return;
   columns_.gather(first, end, most_words, words_);
+  std::vector<std::uint64_t> probed_words;
   for (std::uint64_t column = first; column < end; ++column) {
     if (num_words[column - first] == 0) continue;
     const auto part = std::span(words_).subspan((column - first) * most_words, most_words);
     const auto counted = counter_.count(part, std::min(most_distinct(most_words), kMaxEntries));
-    if (!counted) continue;
-    PricedKind priced = cheapest_kind(pricing(column, most_words), *counted);
-    if (priced.num_bits >= raw_.num_bits) continue;
-    num_entries_ += priced.kind.entries.size();
-    kinds_[column] = std::move(priced.kind);
-    any_ = true;
+    if (counted && keep(column, cheapest_kind(pricing(column, most_words), *counted), raw_.num_bits)) continue;
+    columns_.gather(column, column + 1, num_probed_, probed_words);
+    keep_window(column, counter_.count(probed_words, num_probed_).value_or(std::span<const Counted>()));
   }
 }
 
