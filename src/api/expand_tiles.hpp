@@ -1,0 +1,124 @@
+#pragma once
+
+#include "api/decoder.hpp"
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+// How a payload's tiles are expanded, into memory that has room for them.
+
+namespace stillbit {
+
+/// Tiles that are found before the codec expands them together.
+inline constexpr std::uint64_t kBatchTiles = 64;
+
+/// The same for rows that are gathered in no order: one batch's rows arrive while those before are expanded, and what
+/// is requested at once must not be more than a core can wait for.
+inline constexpr std::uint64_t kBatchRows = 8;
+
+/// How far ahead of a batch memory is requested, in rows that are gathered in no order.
+inline constexpr std::uint64_t kPrefetchRows = 16;
+
+inline Fault corrupt_row(const Decoder& decoder, std::uint64_t tile) {
+  const std::uint64_t row = tile * decoder.header.tile_bytes / decoder.header.geometry.row_bytes;
+  return corrupt((decoder.header.num_repeats > 0 ? "stored row " : "row ") + std::to_string(row) + " is malformed");
+}
+
+/// Requests the memory of rows that are gathered, each once, ahead of where they are expanded.
+template <class TileOf>
+class Requests {
+ public:
+  Requests(const packing::RowReader& reader, std::uint64_t count, const TileOf& tile_of)
+      : reader_(reader), count_(count), tile_of_(tile_of) {}
+
+  /// The rows from `next` on are the next to be expanded.
+  void keep_ahead_of(std::uint64_t next) {
+    for (const std::uint64_t end = std::min(count_, next + kBatchRows + kPrefetchRows); num_rows_ < end; ++num_rows_)
+      reader_.prefetch(tile_of_(num_rows_));
+    for (const std::uint64_t end = std::min(count_, next + 2 * kBatchRows); num_tails_ < end; ++num_tails_)
+      reader_.prefetch_tail(tile_of_(num_tails_));
+  }
+
+ private:
+  const packing::RowReader& reader_;
+  std::uint64_t count_;
+  const TileOf& tile_of_;
+  std::uint64_t num_rows_ = 0;   ///< requested
+  std::uint64_t num_tails_ = 0;  ///< rows whose tails were requested, where they have any
+};
+
+/// Expands stored tiles tile_of(0) … tile_of(count − 1). Tiles are handed to the codec in batches; one for which there
+/// is no more scratch memory begins the next batch.
+template <class TileOf>
+Result<void> expand_tiles(const Decoder& decoder, std::uint64_t count, std::byte* dst, const TileOf& tile_of,
+                          bool is_random, bool is_large) {
+  using Place = packing::RowReader::Place;
+  const std::uint64_t tile_bytes = decoder.header.tiles().row_bytes;
+  const std::uint64_t batch_tiles = is_random ? kBatchRows : kBatchTiles;
+  packing::RowReader::Scratch scratch;
+  StoredRow batch[kBatchTiles];
+  Requests requests(decoder.reader, count, tile_of);
+  for (std::uint64_t first = 0; first < count;) {
+    if (is_random) requests.keep_ahead_of(first);
+    const std::uint64_t most = std::min(batch_tiles, count - first);
+    scratch.clear();
+    std::uint64_t num_tiles = 0;
+    for (; num_tiles < most; ++num_tiles) {
+      const Place place = decoder.reader.locate(tile_of(first + num_tiles), scratch, batch[num_tiles]);
+      if (place == Place::kCorrupt) return corrupt_row(decoder, tile_of(first + num_tiles));
+      if (place == Place::kNoRoom) break;
+    }
+    std::byte* const out = dst + first * tile_bytes;
+    const std::uint64_t expanded = is_large ? decoder.codec.decode_past_caches(batch, num_tiles, out)
+                                            : decoder.codec.decode(batch, num_tiles, out);
+    if (expanded != num_tiles) return corrupt_row(decoder, tile_of(first + expanded));
+    first += num_tiles;
+  }
+  return {};
+}
+
+/// Expands bytes of the tensor tile by tile. Keeps the last tile that was needed in part: neighbours may need it, too.
+class PartExpander {
+ public:
+  PartExpander(const Decoder& decoder, bool is_large)
+      : decoder_(decoder), tile_bytes_(decoder.header.tile_bytes), is_large_(is_large) {}
+
+  Result<void> expand(std::uint64_t begin, std::uint64_t count, std::byte* dst) {
+    if (begin % tile_bytes_ != 0) STILLBIT_CHECK(expand_part(begin, count, dst));
+    const std::uint64_t num_tiles = count / tile_bytes_;
+    const std::uint64_t first_tile = begin / tile_bytes_;
+    const auto tile_of = [&](std::uint64_t i) { return decoder_.reader.stored(first_tile + i); };
+    STILLBIT_CHECK(expand_tiles(decoder_, num_tiles, dst, tile_of, false, is_large_));
+    begin += num_tiles * tile_bytes_;
+    count -= num_tiles * tile_bytes_;
+    dst += num_tiles * tile_bytes_;
+    return count == 0 ? Result<void>() : expand_part(begin, count, dst);
+  }
+
+ private:
+  /// Copies bytes up to the end of the tile that holds the first of them, and moves on behind them.
+  Result<void> expand_part(std::uint64_t& begin, std::uint64_t& count, std::byte*& dst) {
+    const std::uint64_t within = begin % tile_bytes_;
+    const std::uint64_t num_bytes = std::min(count, tile_bytes_ - within);
+    if (const std::uint64_t wanted = begin / tile_bytes_; tile_.empty() || wanted != held_) {
+      tile_.resize(tile_bytes_);
+      const auto tile_of = [&](std::uint64_t) { return decoder_.reader.stored(wanted); };
+      STILLBIT_CHECK(expand_tiles(decoder_, 1, tile_.data(), tile_of, false, false));
+      held_ = wanted;
+    }
+    std::memcpy(dst, tile_.data() + within, num_bytes);
+    begin += num_bytes;
+    count -= num_bytes;
+    dst += num_bytes;
+    return {};
+  }
+
+  const Decoder& decoder_;
+  std::uint64_t tile_bytes_;
+  bool is_large_;
+  std::vector<std::byte> tile_;
+  std::uint64_t held_ = 0;
+};
+
+}  // namespace stillbit
