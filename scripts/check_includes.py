@@ -21,8 +21,9 @@ ALLOWED = {
     "codecs": {"core", "cpu", "cuda", "fields", "format", "statistics", "warp"},
     "published": {"core", "cpu", "statistics", "codecs"},
     "packings": {"core", "format", "codecs"},
+    "pooling": {"core", "cpu"},
     "planner": {"core", "cpu", "format", "statistics", "codecs", "packings"},
-    "api": {"core", "io", "cpu", "cuda", "format", "statistics", "warp", "codecs", "packings", "planner"},
+    "api": {"core", "io", "cpu", "cuda", "format", "statistics", "warp", "codecs", "packings", "pooling", "planner"},
     "cli": set(),  # the command is a user of the public API like any other
 }
 DEVICE_ONLY = re.compile(r"\bthreadIdx\b|\b__shfl|\basm\b")

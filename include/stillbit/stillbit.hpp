@@ -8,6 +8,7 @@
 #include <stillbit/interrupt.hpp>
 #include <stillbit/options.hpp>
 #include <stillbit/plan.hpp>
+#include <stillbit/pool.hpp>
 #include <stillbit/published.hpp>
 #include <stillbit/statistics.hpp>
 #include <stillbit/stream.hpp>

@@ -11,6 +11,8 @@
 
 namespace stillbit {
 
+struct Bags;
+
 /// A dense tensor in C order, somewhere in memory; not owned.
 struct TensorView {
   const void* data = nullptr;
@@ -82,6 +84,10 @@ class CompressedTensor {
   /// Throws kOutOfRange, and writes nothing, when an index is negative or not below num_rows().
   void gather(std::span<const std::int64_t> index, std::span<std::byte> out, unsigned num_threads = 0) const;
   void gather(std::span<const std::int32_t> index, std::span<std::byte> out, unsigned num_threads = 0) const;
+
+  /// Expands the rows of bags and pools them into `out`, back to back: bags.num_bags() × row_bytes() bytes. See `pool`
+  /// (stillbit/pool.hpp), which does so for several tensors at once.
+  void pool(const Bags& bags, std::span<std::byte> out, unsigned num_threads = 0) const;
 
   /// Replaces rows index[0], index[1] … by rows that lie back to back; of a row named twice the last is kept. Slotted
   /// tensors in memory only. The plan stays as it is: rows unlike those it was made for take more space.

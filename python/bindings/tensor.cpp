@@ -9,6 +9,7 @@
 
 #include <memory>
 #include <mutex>
+#include <set>
 #include <span>
 
 namespace stillbit::python {
@@ -45,6 +46,57 @@ void gather(const Handle& handle, Address index, std::size_t num_index, unsigned
   } else {
     handle.tensor.gather(memory<const std::int64_t>(index, num_index), rows, num_threads);
   }
+}
+
+IndexSpan integers(Address address, std::size_t count, unsigned width) {
+  if (width == 4) return memory<const std::int32_t>(address, count);
+  return memory<const std::int64_t>(address, count);
+}
+
+PoolMode pool_mode(const std::string& name) {
+  if (name == "sum") return PoolMode::kSum;
+  if (name == "mean") return PoolMode::kMean;
+  if (name == "max") return PoolMode::kMax;
+  throw Error(ErrorCode::kInvalidArgument, "mode is \"sum\", \"mean\" or \"max\", not \"" + name + "\"");
+}
+
+/// Bags of one tensor, which it keeps alive.
+struct Lookup {
+  Lookup(std::shared_ptr<Handle> tensor, Address index, std::size_t num_index, unsigned index_bytes, Address offsets,
+         std::size_t num_offsets, unsigned offset_bytes, bool has_last_offset, const std::string& mode,
+         std::optional<Address> weights, std::size_t weights_bytes, std::optional<std::uint64_t> padding_index,
+         Address out, std::size_t out_stride)
+      : handle(std::move(tensor)),
+        bags{integers(index, num_index, index_bytes),
+             integers(offsets, num_offsets, offset_bytes),
+             has_last_offset,
+             pool_mode(mode),
+             {},
+             padding_index},
+        address(out),
+        stride(out_stride) {
+    if (weights) bags.weights = memory<const std::byte>(*weights, weights_bytes);
+  }
+
+  std::shared_ptr<Handle> handle;
+  Bags bags;
+  Address address;
+  std::size_t stride;
+};
+
+void pool_all(const std::vector<const Lookup*>& lookups, unsigned num_threads) {
+  const LongCall call;
+  // Each tensor once, and in one order for all threads.
+  std::set<const Handle*> handles;
+  for (const Lookup* lookup : lookups) handles.insert(lookup->handle.get());
+  std::vector<Reading> locks;
+  for (const Handle* handle : handles) locks.emplace_back(handle->mutex);
+  std::vector<PoolRequest> requests;
+  requests.reserve(lookups.size());
+  for (const Lookup* lookup : lookups)
+    requests.push_back(
+        {&lookup->handle->tensor, lookup->bags, memory<std::byte>(lookup->address, 0).data(), lookup->stride});
+  pool(requests, num_threads);
 }
 
 void decompress(const Handle& handle, Address out, std::size_t out_bytes, unsigned num_threads) {
@@ -116,6 +168,15 @@ void bind_tensor(nb::module_& module) {
       .def("append", append, nb::arg("rows"), nb::arg("rows_bytes"))
       .def("compact", compact)
       .def("verify", verify, nb::arg("num_threads"));
+  nb::class_<Lookup>(module, "Lookup", "Bags of rows of a tensor, and where what they are pooled to goes.")
+      .def(nb::init<std::shared_ptr<Handle>, Address, std::size_t, unsigned, Address, std::size_t, unsigned, bool,
+                    const std::string&, std::optional<Address>, std::size_t, std::optional<std::uint64_t>, Address,
+                    std::size_t>(),
+           nb::arg("tensor"), nb::arg("index"), nb::arg("num_index"), nb::arg("index_bytes"), nb::arg("offsets"),
+           nb::arg("num_offsets"), nb::arg("offset_bytes"), nb::arg("has_last_offset"), nb::arg("mode"),
+           nb::arg("weights").none(), nb::arg("weights_bytes"), nb::arg("padding_index").none(), nb::arg("out"),
+           nb::arg("out_stride"));
+  module.def("pool", pool_all, nb::arg("lookups"), nb::arg("num_threads"), "Pools bags of several tensors at once.");
   module.def("compress", compress_array, nb::arg("address"), nb::arg("dtype"), nb::arg("shape"),
              nb::arg("codec").none(), nb::arg("packing"), nb::arg("objective"), nb::arg("row_dims"),
              nb::arg("num_threads"), nb::arg("counter").none(), nb::arg("plan").none());

@@ -12,6 +12,7 @@ from __future__ import annotations
 from ._compress import compress
 from ._core import FileInfo, TensorInfo, version
 from ._plan import Plan, plan
+from ._pool import pool
 from ._sharded import ShardedTensor
 from ._statistics import BitStatistics
 from ._stream import compress_to_file
@@ -55,6 +56,7 @@ __all__ = [
     "inspect_file",
     "load_file",
     "plan",
+    "pool",
     "save_file",
     "verify_file",
 ]

@@ -73,6 +73,14 @@ class Tensor:
 
     def verify(self, num_threads: int) -> None: ...
 
+class Lookup:
+    """Bags of rows of a tensor, and where what they are pooled to goes."""
+
+    def __init__(self, tensor: Tensor, index: int, num_index: int, index_bytes: int, offsets: int, num_offsets: int, offset_bytes: int, has_last_offset: bool, mode: str, weights: int | None, weights_bytes: int, padding_index: int | None, out: int, out_stride: int) -> None: ...
+
+def pool(lookups: Sequence[Lookup], num_threads: int) -> None:
+    """Pools bags of several tensors at once."""
+
 def compress(address: int, dtype: str, shape: Sequence[int], codec: str | None, packing: str, objective: str, row_dims: int, num_threads: int, counter: Counter | None, plan: Plan | None) -> Tensor: ...
 
 def dtype_width(dtype: str) -> int:

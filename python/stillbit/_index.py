@@ -51,7 +51,7 @@ def positions(key: Any, length: int) -> tuple[Any, Shape]:
     if kind is not None:
         key = kind.readable(key, "the index")
     elif not isinstance(key, list):
-        key = _integer(key)
+        key = integer(key)
     array = np.asarray(key)
     if array.dtype == np.bool_:
         if array.shape != (length,):
@@ -68,7 +68,8 @@ def positions(key: Any, length: int) -> tuple[Any, Shape]:
     return np.where(array < 0, array + length, array).reshape(-1), array.shape
 
 
-def _integer(key: Any) -> int:
+def integer(key: Any) -> int:
+    """Return what counts as an integer as one; raise InvalidArgumentError for anything else."""
     try:
         if not isinstance(key, bool):
             return operator.index(key)

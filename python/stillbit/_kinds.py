@@ -52,6 +52,9 @@ class Kind(Protocol):
     def index_bytes(self, index: Any) -> int:
         """Return 4 or 8: the width of what `index` returned."""
 
+    def stride(self, array: Any) -> int:
+        """Return how many bytes lie between the starts of an array's entries along its first dimension."""
+
     def written(self, out: Any) -> None:
         """Note that memory of the caller's was written to."""
 

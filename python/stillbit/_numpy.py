@@ -121,5 +121,9 @@ def index_bytes(index: Any) -> int:
     return index.itemsize  # type: ignore[no-any-return]
 
 
+def stride(array: Any) -> int:
+    return array.strides[0]  # type: ignore[no-any-return]
+
+
 def written(out: Any) -> None:
     """Nothing: numpy keeps no record."""

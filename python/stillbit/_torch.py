@@ -118,5 +118,9 @@ def index_bytes(index: Any) -> int:
     return 8 if index.dtype is _int64 else 4
 
 
+def stride(array: Any) -> int:
+    return array.stride(0) * array.element_size()  # type: ignore[no-any-return]
+
+
 def written(out: Any) -> None:
     _mark_written(out)

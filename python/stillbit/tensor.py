@@ -10,7 +10,7 @@ from weakref import WeakValueDictionary
 
 import numpy as np
 
-from . import _core, _index, _kinds, _pickling
+from . import _core, _index, _kinds, _pickling, _pool
 from ._arguments import count
 from ._kinds import Kind, Shape
 from .errors import InvalidArgumentError
@@ -202,6 +202,63 @@ class CompressedTensor:
             count(num_threads, "num_threads"),
         )
         return out
+
+    def pool(
+        self,
+        index: Index,
+        offsets: Index | None = None,
+        mode: str = "sum",
+        weights: Array | None = None,
+        padding_index: int | None = None,
+        out: Array | None = None,
+        num_threads: int = 0,
+        *,
+        include_last_offset: bool = False,
+        like: str | None = None,
+    ) -> Array:
+        """Expand the rows of bags and pool them, without writing rows to memory.
+
+        The result is that of torch's ``nn.functional.embedding_bag`` on a CPU, to the last bit.
+
+        Parameters
+        ----------
+        index : list of int, numpy.ndarray or torch.Tensor
+            Row numbers below ``num_rows``: of one dimension, all bags one after the other; or of two, a bag in each
+            row. int32 and int64 are not copied.
+        offsets : list of int, numpy.ndarray or torch.Tensor, optional
+            Where in an index of one dimension each bag begins, in order; the last ends with the index.
+        mode : str
+            ``"sum"``, ``"mean"`` or ``"max"``.
+        weights : numpy.ndarray or torch.Tensor, optional
+            A factor for each row number, of the index's shape and the tensor's dtype; sums only.
+        padding_index : int, optional
+            Rows with this number are left out, and not counted in a mean. Negative ones count from the end.
+        out : numpy.ndarray or torch.Tensor, optional
+            Where to write: of the tensor's dtype and the result's shape, with rows that are contiguous.
+        num_threads : int
+            0 for all processors; few rows never start a thread.
+        include_last_offset : bool
+            One more offset says where the last bag ends.
+        like : str, optional
+            ``"numpy"`` or ``"torch"``: what the result is.
+
+        Returns
+        -------
+        numpy.ndarray or torch.Tensor
+            Shape ``(bags,) + row_shape``: `out` where it is given. A bag without rows is zeros.
+
+        Raises
+        ------
+        OutOfRangeError
+            If a row number is negative or not below ``num_rows``; nothing is written then.
+        InvalidArgumentError
+            If the arguments are not as described.
+        UnsupportedError
+            If the tensor's dtype is not f16, bf16, f32 or f64.
+        """
+        request = _pool.Request(self, index, offsets, mode, weights, padding_index, out, include_last_offset, like)
+        _pool.run([request], num_threads)
+        return request.out
 
     def __getitem__(self, key: Any) -> Array:
         """Expand what numpy would pick along the first dimension.

@@ -1,0 +1,52 @@
+#pragma once
+
+#include "cpu/isa.hpp"
+
+#include <stillbit/dtype.hpp>
+
+#include <cstddef>
+#include <cstdint>
+
+// How rows of floating-point numbers are pooled. The arithmetic is that of torch's `embedding_bag` on a CPU, whose
+// paths differ in two roundings (Arithmetic). Each result depends on the elements alone, not on the instruction set:
+// every step is one rounded operation of IEEE 754, and what is stored for a NaN does not depend on where it came from.
+
+namespace stillbit::pooling {
+
+/// Bytes behind a row that kernels may read.
+inline constexpr std::uint64_t kSlack = 64;
+
+/// What torch does with a bag depends on whether it looks for padding.
+enum class Arithmetic {
+  kFused,     ///< without: a weighted row is added by one fused operation (not in f64); bf16 rounds halves up
+  kSeparate,  ///< with: it is multiplied, then added; bf16 rounds halves to even
+};
+
+/// Rows that follow each other in one bag: all of it, or the next ones.
+struct Segment {
+  const std::byte* rows = nullptr;     ///< expanded, back to back; kSlack bytes behind them are readable
+  std::uint64_t num_rows = 0;          ///< may be 0
+  std::uint64_t num_elements = 0;      ///< of a row
+  const std::byte* weights = nullptr;  ///< an element for each row, of any alignment; or null
+  Arithmetic arithmetic = Arithmetic::kFused;
+  bool begins = true;          ///< no row of the bag came before
+  bool ends = true;            ///< none follows: the result is written
+  std::uint64_t divisor = 0;   ///< of a mean, where the segment ends the bag: its rows, 1 at least; 0 for a sum
+  std::byte* state = nullptr;  ///< what is known between segments: state_bytes(num_elements), 64-byte aligned
+  std::byte* out = nullptr;    ///< of any alignment; not read
+};
+
+[[nodiscard]] constexpr std::uint64_t state_bytes(std::uint64_t num_elements) noexcept {
+  return num_elements * sizeof(double) + 2 * kSlack;
+}
+
+/// The kernels for one dtype and instruction set. They allocate nothing.
+struct Kernels {
+  void (*sum)(const Segment& segment);  ///< and mean
+  void (*max)(const Segment& segment);
+};
+
+/// Null for dtypes that are not pooled. Precondition: the machine supports `isa`.
+const Kernels* kernels(DType dtype, cpu::Isa isa = cpu::active_isa()) noexcept;
+
+}  // namespace stillbit::pooling
