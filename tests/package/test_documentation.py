@@ -1,4 +1,4 @@
-"""Every program in docs/python.md, docs/ibp.md and the README's part on Python runs as it stands there."""
+"""Every Python program in the README and on the pages of docs/ runs as it stands there."""
 
 from __future__ import annotations
 
@@ -9,16 +9,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 PROGRAMS = [
-    pytest.param(program, id=f"{page}-{i}")
-    for page in ["README.md", "docs/python.md", "docs/ibp.md"]
-    for i, program in enumerate(re.findall(r"```python\n(.*?)```", (ROOT / page).read_text(), re.DOTALL))
+    pytest.param(program, id=f"{page.name}-{i}")
+    for page in [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    for i, program in enumerate(re.findall(r"```python\n(.*?)```", page.read_text(), re.DOTALL))
 ]
+OPTIONAL = ["torch", "torch_geometric", "torchrec", "transformers", "accelerate"]
 
 
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_program(program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    for package in ["torch", "torch_geometric"]:
-        if f"import {package}\n" in program or f"from {package}." in program:
+    for package in OPTIONAL:
+        if re.search(rf"^ *(import|from) {package}\b", program, re.MULTILINE):
             pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
     exec(compile(program, "program", "exec"), {"__name__": "program"})
