@@ -1,4 +1,4 @@
-"""The site: ``./dev docs`` builds it from these pages, the sources' docstrings, and Doxygen's reading of the headers."""
+"""The site, which ``./dev docs`` builds from these pages, the docstrings, and Doxygen's reading of the headers."""
 
 import importlib.util
 import re

@@ -71,13 +71,13 @@ def draw(results: Results, path: Path) -> None:
     rows = figure.subplots(
         len(groups), 2, sharey="row", squeeze=False, height_ratios=[len(group) + 0.6 for group in groups]
     )
-    for group, axes in zip(groups, rows, strict=True):
+    for number, (group, axes) in enumerate(zip(groups, rows, strict=True)):
         for name, marker in zip(names, "DoXsv^P*", strict=False):
             ours = name.startswith("stillbit")
             style = {"s": 52 if ours else 40, "marker": marker, "alpha": 0.85, "zorder": 3 if ours else 2}
             ratios = [results[table][name].ratio for table in group]
             gathers = [results[table][name].speeds[2] / results[table]["memcpy"].speeds[2] for table in group]
-            axes[0].scatter(ratios, range(len(group)), label=name if axes is rows[0] else None, **style)
+            axes[0].scatter(ratios, range(len(group)), label=name if number == 0 else None, **style)
             axes[1].scatter(gathers, range(len(group)), **style)
         axes[0].set_yticks(range(len(group)), group)
         axes[0].set_ylim(len(group) - 0.5, -0.5)
