@@ -58,6 +58,7 @@ struct FileInfo {
   }
 };
 
+/// `path` may also be the folder of a model: all of its .safetensors files then.
 [[nodiscard]] FileInfo inspect_file(const std::filesystem::path& path);
 
 /// Hands every tensor of an ordinary .npy, .safetensors or .safetensors.index.json file to `visit`, in the file's
@@ -80,6 +81,10 @@ struct CompressFileOptions {
 /// equal tensors are stored once. (Rows that repeat are looked for where that takes less than 512 MiB.) The bytes
 /// reported to `options.tensor.progress` add up to at most three times `total_bytes`. The error names the file and the
 /// tensor.
+///
+/// If `input` is the folder of a model, `output` becomes one: every .safetensors file in it is compressed, the indices
+/// of shards say what is in them now, each config.json beside one says how the weights are stored (docs/format.md), and
+/// all other files are copied. The folder appears whole or not at all; it must not be there before, or be empty.
 FileInfo compress_file(const std::filesystem::path& input, const std::filesystem::path& output,
                        const CompressFileOptions& options = {});
 
@@ -106,13 +111,15 @@ struct DecompressFileOptions {
 };
 
 /// Expands a compressed file into .safetensors, or .npy when it holds one tensor. Checks every checksum on the way, and
-/// leaves no output when one differs. Types that .npy lacks (bf16, fp8) become unsigned integers there.
+/// leaves no output when one differs. Types that .npy lacks (bf16, fp8) become unsigned integers there. The folder that
+/// `compress_file` made of a model becomes the model's again.
 void decompress_file(const std::filesystem::path& input, const std::filesystem::path& output,
                      const DecompressFileOptions& options = {});
 
 /// Checks every checksum of a compressed file. With `original`, also that names, shapes, dtypes and all bits are those
 /// of that file; there, unsigned integers stand for any dtype of their width, since that is how .npy files hold bf16
-/// and fp8. Throws kCorrupt or kMismatch naming the tensor and, where there is one, the first different element.
+/// and fp8. Throws kCorrupt or kMismatch naming the tensor and, where there is one, the first different element. Both
+/// may be folders of models.
 void verify_file(const std::filesystem::path& path, const std::optional<std::filesystem::path>& original = {},
                  const DecompressFileOptions& options = {});
 

@@ -80,6 +80,10 @@ class CompressedTensor {
   /// Expands the whole tensor into `out`, which has exactly raw_bytes() bytes. `num_threads` 0 is all processors.
   void decompress(std::span<std::byte> out, unsigned num_threads = 0) const;
 
+  /// The same, and throws kCorrupt where the checksum of what was expanded is not the one that was taken of the tensor;
+  /// after `update` or `append`, which make that out of date, it is not compared.
+  void decompress_verified(std::span<std::byte> out, unsigned num_threads = 0) const;
+
   /// Expands rows index[0], index[1] … into `out`, back to back: index.size() × row_bytes() bytes.
   /// Throws kOutOfRange, and writes nothing, when an index is negative or not below num_rows().
   void gather(std::span<const std::int64_t> index, std::span<std::byte> out, unsigned num_threads = 0) const;

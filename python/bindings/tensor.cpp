@@ -99,10 +99,15 @@ void pool_all(const std::vector<const Lookup*>& lookups, unsigned num_threads) {
   pool(requests, num_threads);
 }
 
-void decompress(const Handle& handle, Address out, std::size_t out_bytes, unsigned num_threads) {
+void decompress(const Handle& handle, Address out, std::size_t out_bytes, unsigned num_threads, bool verify) {
   const LongCall call;
   const Reading lock(handle.mutex);
-  handle.tensor.decompress(memory<std::byte>(out, out_bytes), num_threads);
+  const std::span memory_out = memory<std::byte>(out, out_bytes);
+  if (verify) {
+    handle.tensor.decompress_verified(memory_out, num_threads);
+  } else {
+    handle.tensor.decompress(memory_out, num_threads);
+  }
 }
 
 void update(Handle& handle, Address index, std::size_t num_index, Address rows, std::size_t rows_bytes) {
@@ -163,7 +168,7 @@ void bind_tensor(nb::module_& module) {
       .def_prop_ro("prices", reading(prices), "Codecs that were considered, and the bytes they would take.")
       .def("gather", gather, nb::arg("index"), nb::arg("num_index"), nb::arg("index_bytes"), nb::arg("out"),
            nb::arg("out_bytes"), nb::arg("num_threads"))
-      .def("decompress", decompress, nb::arg("out"), nb::arg("out_bytes"), nb::arg("num_threads"))
+      .def("decompress", decompress, nb::arg("out"), nb::arg("out_bytes"), nb::arg("num_threads"), nb::arg("verify"))
       .def("update", update, nb::arg("index"), nb::arg("num_index"), nb::arg("rows"), nb::arg("rows_bytes"))
       .def("append", append, nb::arg("rows"), nb::arg("rows_bytes"))
       .def("compact", compact)

@@ -277,22 +277,32 @@ class CompressedTensor:
         """
         return self._pick(key, None)
 
-    def decompress(self, out: Array | None = None, *, num_threads: int = 0, like: str | None = None) -> Array:
+    def decompress(
+        self, out: Array | None = None, *, num_threads: int = 0, like: str | None = None, verify: bool = False
+    ) -> Array:
         """Expand the whole tensor.
 
         Parameters
         ----------
         out, num_threads, like
             As in `gather`.
+        verify : bool
+            Compare the checksum of what was expanded with the one that was taken of the tensor when it was compressed;
+            not after `update` or `append`, which make that out of date.
 
         Returns
         -------
         numpy.ndarray or torch.Tensor
             Shape ``shape``: `out` where it is given.
+
+        Raises
+        ------
+        CorruptError
+            If a row is malformed, or the checksum differs; `out` then holds anything.
         """
         outer = self._shape[: len(self._shape) - self._row_dims]
         out, out_kind, num_bytes = self._output(outer, out, like)
-        self._handle.decompress(out_kind.address(out), num_bytes, count(num_threads, "num_threads"))
+        self._handle.decompress(out_kind.address(out), num_bytes, count(num_threads, "num_threads"), bool(verify))
         return out
 
     def numpy(self) -> Array:

@@ -268,6 +268,14 @@ void CompressedTensor::decompress(std::span<std::byte> out, unsigned num_threads
   unwrap(with_decoder(*impl_, [&](const Decoder& decoder) { return decoder.expand(out.data(), num_threads); }));
 }
 
+void CompressedTensor::decompress_verified(std::span<std::byte> out, unsigned num_threads) const {
+  if (!impl_->is_unchanged) return decompress(out, num_threads);
+  unwrap(check_output(impl_->header, num_rows(), out.size()));
+  const BulkAccess bulk(impl_->mapped);
+  unwrap(
+      with_decoder(*impl_, [&](const Decoder& decoder) { return decoder.expand_verified(out.data(), num_threads); }));
+}
+
 void CompressedTensor::gather(std::span<const std::int64_t> index, std::span<std::byte> out,
                               unsigned num_threads) const {
   unwrap(check_output(impl_->header, index.size(), out.size()));

@@ -5,6 +5,7 @@
 #include "api/compressed_tensor.hpp"
 #include "api/encoder.hpp"
 #include "api/file_writer.hpp"
+#include "api/model_folder.hpp"
 #include "api/tensor_file.hpp"
 #include "cpu/parallel.hpp"
 #include "format/npy.hpp"
@@ -203,6 +204,7 @@ FileInfo compress_all(const std::vector<TensorFile::RawTensor>& raw_tensors,
 
 FileInfo compress_file(const std::filesystem::path& input, const std::filesystem::path& output,
                        const CompressFileOptions& options) {
+  if (is_folder(input)) return compress_folder(input, output, options);
   const TensorFile file = open_whole(input);
   if (file.is_compressed) throw Error(ErrorCode::kInvalidArgument, input.string() + ": is compressed already");
   return compress_all(file.raw, file.metadata, input, output, options);
@@ -223,6 +225,7 @@ FileInfo compress_to_file(const std::vector<NamedView>& tensors, const std::file
 
 void decompress_file(const std::filesystem::path& input, const std::filesystem::path& output,
                      const DecompressFileOptions& options) {
+  if (is_folder(input)) return decompress_folder(input, output, options);
   const TensorFile file = open_whole(input);
   require_compressed(file);
   const RawLayout layout = unwrap_in(input, raw_layout(file, output));
@@ -240,6 +243,7 @@ void decompress_file(const std::filesystem::path& input, const std::filesystem::
 
 void verify_file(const std::filesystem::path& path, const std::optional<std::filesystem::path>& original_path,
                  const DecompressFileOptions& options) {
+  if (is_folder(path)) return verify_folder(path, original_path, options);
   const TensorFile file = open_whole(path);
   require_compressed(file);
   std::optional<TensorFile> original;

@@ -99,6 +99,11 @@ template Result<void> Decoder::gather(std::span<const std::int32_t>, std::byte*,
 template Result<void> Decoder::gather(std::span<const std::int64_t>, std::byte*, unsigned) const;
 
 Result<std::uint64_t> Decoder::expand_in_pieces(unsigned num_threads, const Consume& consume) const {
+  return expand_in_pieces(nullptr, num_threads, consume);
+}
+
+/// Pieces are expanded at their places in `dst`, if there is one, and are in the caches still when they are looked at.
+Result<std::uint64_t> Decoder::expand_in_pieces(std::byte* dst, unsigned num_threads, const Consume& consume) const {
   const std::uint64_t size = header.geometry.num_bytes();
   Checksum checksum;
   if (size == 0) return checksum.value();
@@ -114,11 +119,13 @@ Result<std::uint64_t> Decoder::expand_in_pieces(unsigned num_threads, const Cons
         std::vector<std::byte> expanded;
         Bytes part;
         if (raw.empty()) {
-          expanded.resize(count);
-          STILLBIT_CHECK(PartExpander(*this, false).expand(begin, count, expanded.data()));
-          part = expanded;
+          if (dst == nullptr) expanded.resize(count);
+          std::byte* const out = dst == nullptr ? expanded.data() : dst + begin;
+          STILLBIT_CHECK(PartExpander(*this, false).expand(begin, count, out));
+          part = Bytes(out, count);
         } else {
           part = raw.subspan(begin, count);
+          if (dst != nullptr) std::memcpy(dst + begin, part.data(), count);
         }
         for (std::uint64_t at = 0; at < count; at += kChecksumPieceBytes) {
           checksum.add((begin + at) / kChecksumPieceBytes,
@@ -131,8 +138,18 @@ Result<std::uint64_t> Decoder::expand_in_pieces(unsigned num_threads, const Cons
 
 Result<void> Decoder::expand_verified(unsigned num_threads, const Consume& consume) const {
   STILLBIT_TRY(const std::uint64_t checksum, expand_in_pieces(num_threads, consume));
-  if (checksum != header.data_checksum) return corrupt("the expanded data does not have its checksum");
-  return {};
+  return check(checksum);
+}
+
+Result<void> Decoder::expand_verified(std::byte* dst, unsigned num_threads) const {
+  const auto ignore = [](std::uint64_t, Bytes) { return Result<void>(); };
+  STILLBIT_TRY(const std::uint64_t checksum, expand_in_pieces(dst, num_threads, ignore));
+  return check(checksum);
+}
+
+Result<void> Decoder::check(std::uint64_t checksum) const {
+  if (checksum == header.data_checksum) return {};
+  return corrupt("the expanded data does not have its checksum");
 }
 
 }  // namespace stillbit

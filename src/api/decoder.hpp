@@ -33,6 +33,13 @@ struct Decoder {
 
   /// The same, and fails when the checksum is not the header's.
   Result<void> expand_verified(unsigned num_threads, const Consume& consume) const;
+
+  /// The whole tensor into `dst`; fails when what is there then does not have the header's checksum.
+  Result<void> expand_verified(std::byte* dst, unsigned num_threads) const;
+
+ private:
+  Result<void> check(std::uint64_t checksum) const;
+  Result<std::uint64_t> expand_in_pieces(std::byte* dst, unsigned num_threads, const Consume& consume) const;
 };
 
 }  // namespace stillbit

@@ -2,6 +2,7 @@
 
 #include "api/compressed_tensor.hpp"
 #include "api/file_writer.hpp"
+#include "api/model_folder.hpp"
 #include "api/tensor_file.hpp"
 #include "cpu/parallel.hpp"
 
@@ -47,6 +48,7 @@ std::filesystem::path descriptor_name(int descriptor) {
 }  // namespace
 
 FileInfo inspect_file(const std::filesystem::path& path) {
+  if (is_folder(path)) return inspect_folder(path);
   return info_of(unwrap(open_tensor_file(path)));
 }
 
@@ -62,6 +64,7 @@ void for_each_tensor(const std::filesystem::path& path,
 }
 
 std::uint64_t total_bytes(const std::filesystem::path& path) {
+  if (is_folder(path)) return total_folder_bytes(path);
   return unwrap(open_tensor_file(path)).raw_bytes();
 }
 

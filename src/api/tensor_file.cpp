@@ -184,6 +184,7 @@ Result<void> open_index(const std::filesystem::path& path, TensorFile& file) {
     STILLBIT_CHECK(take_shard(shard, part, shard_of, file));
     file.metadata.insert(part.metadata.begin(), part.metadata.end());
     file.file_bytes += part.file_bytes;
+    file.shards.push_back(shard);
     file.mappings.insert(file.mappings.end(), part.mappings.begin(), part.mappings.end());
   }
   if (!shard_of.empty())

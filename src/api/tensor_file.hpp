@@ -34,6 +34,7 @@ struct TensorFile {
   std::vector<StoredTensor> stored;  ///< of a compressed one
   std::map<std::string, std::string> metadata;
   std::uint64_t file_bytes = 0;
+  std::vector<std::string> shards;  ///< of an index: files beside it
 
   /// The files, for as long as anyone looks at their bytes.
   std::vector<std::shared_ptr<io::MappedFile>> mappings;

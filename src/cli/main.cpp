@@ -5,7 +5,9 @@
 
 #include <CLI/CLI.hpp>
 
+#include <algorithm>
 #include <exception>
+#include <filesystem>
 #include <functional>
 #include <iostream>
 #include <new>
@@ -19,21 +21,25 @@ constexpr int kFailure = 1;
 constexpr int kUsage = 2;
 
 const char* const kFileHelp = ".npy, .safetensors or .safetensors.index.json file";
+const char* const kFolderHelp = ".npy, .safetensors or .safetensors.index.json file, or a model's folder";
 
-CLI::Option* add_file(CLI::App& command, Request& request) {
-  return command.add_option("FILE", request.file, kFileHelp)->required();
+CLI::Option* add_file(CLI::App& command, Request& request, const char* help = kFolderHelp) {
+  return command.add_option("FILE", request.file, help)->required();
 }
 
-CLI::Validator ending(const std::vector<std::string>& suffixes, const std::string& message) {
-  return CLI::Validator(
-      [=](std::string& text) {
-        for (const std::string& suffix : suffixes) {
-          if (text.size() > suffix.size() && text.compare(text.size() - suffix.size(), suffix.size(), suffix) == 0)
-            return std::string();
-        }
-        return text + ": " + message;
-      },
-      "FILE");
+bool is_folder(const std::string& path) {
+  std::error_code ignored;
+  return std::filesystem::is_directory(path, ignored);
+}
+
+/// A folder becomes a folder, of any name; a file one with such an ending.
+void check_output(const Request& request, const std::vector<std::string>& suffixes, const std::string& message) {
+  const std::string& text = request.output;
+  const auto ends_with = [&](const std::string& suffix) {
+    return text.size() > suffix.size() && text.compare(text.size() - suffix.size(), suffix.size(), suffix) == 0;
+  };
+  if (is_folder(request.file) ? text.empty() : std::none_of(suffixes.begin(), suffixes.end(), ends_with))
+    throw CLI::ValidationError("--output", text + ": " + message);
 }
 
 void add_threads(CLI::App& command, Request& request) {
@@ -104,32 +110,34 @@ int run(int argc, char** argv) {
   inspect->add_flag("--json", request.json, "print one JSON object");
   inspect->callback([&] { command = sb::cli::inspect; });
 
-  CLI::App* compress = app.add_subcommand("compress", "compress every tensor of a file");
+  CLI::App* compress = app.add_subcommand("compress", "compress every tensor of a file, or of a model's folder");
   add_file(*compress, request);
-  compress->add_option("-o,--output", request.output, "the compressed .safetensors file")
-      ->required()
-      ->check(ending({".safetensors"}, "the output must be a .safetensors file"));
+  compress->add_option("-o,--output", request.output, "the compressed .safetensors file, or folder")->required();
   add_compress_options(*compress, request);
   compress->add_flag("--json", request.json, "print one JSON object");
   add_threads(*compress, request);
-  compress->callback([&] { command = sb::cli::compress; });
+  compress->callback([&] {
+    check_output(request, {".safetensors"}, "the output must be a .safetensors file");
+    command = sb::cli::compress;
+  });
 
   CLI::App* decompress = app.add_subcommand("decompress", "get the tensors back, bit for bit");
   add_file(*decompress, request);
-  decompress->add_option("-o,--output", request.output, "the .safetensors or .npy file")
-      ->required()
-      ->check(ending({".safetensors", ".npy"}, "the output must be a .safetensors or .npy file"));
+  decompress->add_option("-o,--output", request.output, "the .safetensors or .npy file, or folder")->required();
   add_threads(*decompress, request);
-  decompress->callback([&] { command = sb::cli::decompress; });
+  decompress->callback([&] {
+    check_output(request, {".safetensors", ".npy"}, "the output must be a .safetensors or .npy file");
+    command = sb::cli::decompress;
+  });
 
   CLI::App* verify = app.add_subcommand("verify", "check the checksums, and compare with the original bit for bit");
   add_file(*verify, request);
-  verify->add_option("--against", request.against, "the file that was compressed");
+  verify->add_option("--against", request.against, "the file or folder that was compressed");
   add_threads(*verify, request);
   verify->callback([&] { command = sb::cli::verify; });
 
   CLI::App* bench = app.add_subcommand("bench", "ratio and speed of every tensor of a file, beside memcpy");
-  add_file(*bench, request);
+  add_file(*bench, request, kFileHelp);
   add_compress_options(*bench, request);
   bench->add_flag("--json", request.json, "print one JSON object");
   bench

@@ -1,0 +1,146 @@
+"""How fast a compressed checkpoint is loaded, beside safetensors' raw one: from the page cache, into memory of its own.
+
+    python bench/load_checkpoint.py [--megabytes 1024] [--threads 2] [--repeats 7] [--data FOLDER] [--json FILE]
+
+The checkpoint is a model's as they are: bf16 weights, normally distributed with a scale for each matrix, in the shapes
+of Llama with 24 layers; or, with --data, the bf16 tensors of a folder of .npy files (u16 bit patterns), repeated. Every
+round loads each way once, in turn, into new memory, and the medians are compared. Before that all tensors are compared.
+
+Raw is the fastest of three: safetensors' own tensors, which are views of the mapped file, copied by as many threads, a
+tensor each; the same copied one after the other, each by torch's threads; and the file read by `readinto` into one
+buffer.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import tempfile
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+import safetensors.torch
+import stillbit as sb
+import stillbit.transformers
+import torch
+
+
+def made_up(megabytes: int) -> dict[str, torch.Tensor]:
+    """Weights of a model of about that size."""
+    generator = torch.Generator().manual_seed(0)
+    hidden, layers = 896, 24
+    hidden = round(hidden * (megabytes / 660) ** 0.5 / 64) * 64
+    shapes = {"model.embed_tokens.weight": (32_000, hidden)}
+    for layer in range(layers):
+        for name, rows, columns in [
+            ("self_attn.q_proj", hidden, hidden),
+            ("self_attn.k_proj", hidden // 4, hidden),
+            ("self_attn.v_proj", hidden // 4, hidden),
+            ("self_attn.o_proj", hidden, hidden),
+            ("mlp.gate_proj", 5 * hidden, hidden),
+            ("mlp.up_proj", 5 * hidden, hidden),
+            ("mlp.down_proj", hidden, 5 * hidden),
+        ]:
+            shapes[f"model.layers.{layer}.{name}.weight"] = (rows, columns)
+        shapes[f"model.layers.{layer}.input_layernorm.weight"] = (hidden,)
+    scale = {name: 0.02 * (1 + i % 5 / 4) for i, name in enumerate(shapes)}
+    return {
+        name: (torch.randn(shape, generator=generator) * scale[name]).to(torch.bfloat16)
+        for name, shape in shapes.items()
+    }
+
+
+def of_folder(folder: Path, megabytes: int) -> dict[str, torch.Tensor]:
+    """The bf16 tensors of a folder, again and again."""
+    parts = [torch.from_numpy(np.load(path)).view(torch.bfloat16) for path in sorted(folder.glob("w_*_bf16__*.npy"))]
+    rounds = max(1, (megabytes << 20) // sum(part.nbytes for part in parts))
+    # Rows are turned, so that no two tensors are equal and stored once.
+    return {f"{i}.{j}": part.roll(i, 0).contiguous() for i in range(rounds) for j, part in enumerate(parts)}
+
+
+def copied_by_threads(path: Path, threads: int) -> dict[str, torch.Tensor]:
+    torch.set_num_threads(1)
+    views = safetensors.torch.load_file(path)
+    with ThreadPoolExecutor(threads) as pool:
+        return dict(zip(views, pool.map(torch.Tensor.clone, views.values()), strict=True))
+
+
+def copied_by_torch(path: Path, threads: int) -> dict[str, torch.Tensor]:
+    torch.set_num_threads(threads)
+    return {name: view.clone() for name, view in safetensors.torch.load_file(path).items()}
+
+
+def read_into(path: Path, threads: int) -> dict[str, torch.Tensor]:
+    buffer = torch.empty(path.stat().st_size, dtype=torch.uint8)
+    view = memoryview(buffer.numpy())
+    step = -(-len(view) // threads)
+
+    def read(begin: int) -> None:
+        with path.open("rb", buffering=0) as file:
+            file.seek(begin)
+            part = view[begin : begin + step]
+            while part:
+                part = part[file.readinto(part) :]
+
+    with ThreadPoolExecutor(threads) as pool:
+        list(pool.map(read, range(0, len(view), step)))
+    header = int.from_bytes(view[:8], "little")
+    entries = json.loads(bytes(view[8 : 8 + header]))
+    entries.pop("__metadata__", None)
+    return {
+        name: buffer[8 + header :][slice(*entry["data_offsets"])].view(torch.bfloat16).view(entry["shape"])
+        for name, entry in entries.items()
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--megabytes", type=int, default=1024)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--repeats", type=int, default=7)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--folder", type=Path, help="where the two files go; default: the system's temporary folder")
+    options = parser.parse_args()
+    tensors = of_folder(options.data, options.megabytes) if options.data else made_up(options.megabytes)
+    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
+        raw, packed = Path(folder) / "raw.safetensors", Path(folder) / "packed.safetensors"
+        safetensors.torch.save_file(tensors, raw)
+        sb.compress_file(raw, packed)
+        threads = options.threads
+        ways = {
+            "safetensors, a thread a tensor": lambda: copied_by_threads(raw, threads),
+            "safetensors, torch's threads": lambda: copied_by_torch(raw, threads),
+            "read": lambda: read_into(raw, threads),
+            "stillbit": lambda: stillbit.transformers.load(packed, num_threads=threads),
+            "stillbit, unverified": lambda: stillbit.transformers.load(packed, num_threads=threads, verify=False),
+        }
+        for name, load in ways.items():
+            found = load()
+            for key, tensor in tensors.items():
+                if not torch.equal(found[key].view(torch.int16), tensor.view(torch.int16)):
+                    raise SystemExit(f"{name}: {key} differs")
+            del found
+        num_bytes = sum(tensor.nbytes for tensor in tensors.values())
+        ratio = raw.stat().st_size / packed.stat().st_size
+        seconds: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(options.repeats):
+            for name, load in ways.items():
+                begin = time.perf_counter()
+                found = load()
+                seconds[name].append(time.perf_counter() - begin)
+                del found
+    speeds = {name: num_bytes / statistics.median(times) / 1e9 for name, times in seconds.items()}
+    best = max(speed for name, speed in speeds.items() if not name.startswith("stillbit"))
+    print(f"{num_bytes / 1e6:.0f} MB in {len(tensors)} tensors, file ratio {ratio:.3f}, {threads} threads")
+    for name, speed in speeds.items():
+        print(f"{name:32s} {speed:6.2f} GB/s  {speed / best:5.2f} x the fastest raw load")
+    if options.json:
+        options.json.write_text(json.dumps({"bytes": num_bytes, "ratio": ratio, "threads": threads, "speeds": speeds}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,15 @@
+"""Compressed checkpoints for transformers.
+
+Importing this registers the method that the config of a compressed checkpoint names, so that ``from_pretrained`` reads
+it.
+
+>>> import stillbit.transformers
+>>> model = AutoModelForCausalLM.from_pretrained("model-compressed")
+>>> state = stillbit.transformers.load("model-compressed")
+"""
+
+from __future__ import annotations
+
+from .loading import load, load_into
+
+__all__ = ["load", "load_into"]
