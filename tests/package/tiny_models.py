@@ -45,8 +45,7 @@ def tiny_model(kind: str, dtype: Any = torch.bfloat16, seed: int = 0) -> Any:
     """Build a model in evaluation mode; the same one for the same seed."""
     name, arguments = KINDS[kind]
     torch.manual_seed(seed)
-    model = transformers.AutoModelForCausalLM.from_config(getattr(transformers, name)(**arguments))
-    return model.to(dtype).eval()
+    return transformers.AutoModelForCausalLM.from_config(getattr(transformers, name)(**arguments), dtype=dtype).eval()
 
 
 def prompt(batch: int = 2, length: int = 11) -> Any:

@@ -11,5 +11,6 @@ it.
 from __future__ import annotations
 
 from .loading import load, load_into
+from .quantizer import StillbitConfig, StillbitQuantizer
 
-__all__ = ["load", "load_into"]
+__all__ = ["StillbitConfig", "StillbitQuantizer", "load", "load_into"]

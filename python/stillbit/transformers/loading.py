@@ -162,6 +162,14 @@ def expand(tensor: CompressedTensor | ShardedTensor, out: Tensor, num_threads: i
         tensor.decompress(out, num_threads=num_threads, verify=verify)
 
 
+def expanded(file: Path, name: str, tensor: CompressedTensor | ShardedTensor) -> Tensor:
+    """Return a tensor of a file, expanded by all processors, its checksum compared."""
+    out = torch.empty(tensor.shape, dtype=torch_kind().dtype(tensor.dtype_name))
+    with _named(file, name):
+        expand(tensor, out, 0, True)
+    return out
+
+
 Job = tuple[str, Any, Tensor]
 
 
