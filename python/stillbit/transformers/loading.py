@@ -165,7 +165,7 @@ def expand(tensor: CompressedTensor | ShardedTensor, out: Tensor, num_threads: i
 def expanded(file: Path, name: str, tensor: CompressedTensor | ShardedTensor) -> Tensor:
     """Return a tensor of a file, expanded by all processors, its checksum compared."""
     out = torch.empty(tensor.shape, dtype=torch_kind().dtype(tensor.dtype_name))
-    with _named(file, name):
+    with _named(file, name, tensor):
         expand(tensor, out, 0, True)
     return out
 
@@ -194,11 +194,10 @@ def _expand_all(path: PathLike, jobs: Iterable[Job], num_threads: int, verify: b
     total = sum(out.nbytes for _, _, out in ordered)
     # One that is a fair part of all goes to all threads.
     is_large = [threads > 1 and out.nbytes * 2 * threads > total for _, _, out in ordered]
-    file = checkpoint_path(path)
 
     def run(job: Job, job_threads: int) -> None:
         name, tensor, out = job
-        with _named(file, name):
+        with _named(checkpoint_path(path), name, tensor):
             expand(tensor, out, job_threads, verify)
 
     for job, large in zip(ordered, is_large):
@@ -224,11 +223,13 @@ def _each(jobs: list[Job], threads: int, run: Callable[[Job], None]) -> None:
 
 
 @contextlib.contextmanager
-def _named(file: Path, name: str) -> Iterator[None]:
+def _named(file: Path, name: str, tensor: CompressedTensor | ShardedTensor) -> Iterator[None]:
+    """Put the file, of an index the shard, and the tensor before an error."""
     try:
         yield
     except Error as error:
-        raise type(error)(f"{file}: tensor {name!r}: {error}") from None
+        source = tensor._source if isinstance(tensor, CompressedTensor) else None
+        raise type(error)(f"{source[0] if source else file}: tensor {name!r}: {error}") from None
 
 
 def _num_processors() -> int:

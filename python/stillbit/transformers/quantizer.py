@@ -30,7 +30,7 @@ from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
 from ..errors import InvalidArgumentError, UnsupportedError
-from .loading import METHOD, expanded, open_checkpoint
+from .loading import METHOD, checkpoint_path, expanded, open_checkpoint
 
 __all__ = ["StillbitConfig", "StillbitQuantizer"]
 
@@ -136,6 +136,10 @@ class Checkpoint:
             self.tensors |= opened
             self._file_of |= dict.fromkeys(opened, file)
             self._payload_of |= _payloads(file)
+        if len(files) > 1:
+            open_checkpoint(
+                checkpoint_path(files[0].parent)
+            )  # raises where shards hold other tensors than the index says
         # A payload has its name from the first of its tensors.
         self._first_of = {payload: name for name, payload in reversed(self._payload_of.items())}
         self._prefix = model.base_model_prefix
