@@ -24,6 +24,7 @@ ALLOWED = {
     "pooling": {"core", "cpu"},
     "planner": {"core", "cpu", "format", "statistics", "codecs", "packings"},
     "api": {"core", "io", "cpu", "cuda", "format", "statistics", "warp", "codecs", "packings", "pooling", "planner"},
+    "tiers": {"core", "io", "cpu", "format", "codecs", "packings", "api"},
     "cli": set(),  # the command is a user of the public API like any other
 }
 DEVICE_ONLY = re.compile(r"\bthreadIdx\b|\b__shfl|\basm\b")

@@ -13,3 +13,4 @@
 #include <stillbit/statistics.hpp>
 #include <stillbit/stream.hpp>
 #include <stillbit/tensor.hpp>
+#include <stillbit/tiered_table.hpp>

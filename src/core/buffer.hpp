@@ -28,6 +28,8 @@ class Buffer {
   [[nodiscard]] std::byte* data() noexcept { return bytes_.get(); }
   [[nodiscard]] const std::byte* data() const noexcept { return bytes_.get(); }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  /// Up to this size it grows without new memory.
+  [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
   [[nodiscard]] Bytes view() const noexcept { return {bytes_.get(), size_}; }
   /// Bytes behind the last one that may be read.
   [[nodiscard]] std::size_t slack() const noexcept { return bytes_ ? kSlack : 0; }
