@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <numeric>
 #include <utility>
 
 namespace stillbit::tiers {
@@ -52,7 +53,9 @@ Result<void> FileGuard::check() const {
 std::uint64_t Base::memory_bytes() const noexcept {
   if (is_mapped()) return 0;
   const CompressedTensor::Impl& impl = tensor.impl();
-  return tensor.stored_bytes() - impl.overflow.size() + impl.overflow.capacity();
+  const auto sizes = format::layout_of(impl.header).size;
+  return std::accumulate(sizes.begin(), sizes.end(), std::uint64_t{0}) - impl.overflow.size() +
+         impl.overflow.capacity();
 }
 
 std::uint64_t Base::memory_bytes_with(Bytes rows) const {
@@ -65,9 +68,10 @@ std::uint64_t Base::memory_bytes_with(Bytes rows) const {
     impl.codec->measure(rows.data() + offset, 1, &size);
     tail_bytes += packing::tail_bytes_for(size, impl.header.row_unit);
   }
+  if (tail_bytes == 0) return memory_bytes();
   const std::uint64_t size = impl.overflow.size();
-  if (size + tail_bytes <= impl.overflow.capacity()) return memory_bytes();
-  return memory_bytes() - impl.overflow.capacity() + std::max(size + tail_bytes, size + size / 2);
+  const std::uint64_t capacity = impl.overflow.capacity();
+  return memory_bytes() - capacity + std::max({capacity, size + tail_bytes, size + size / 2});
 }
 
 double Base::mean_stored_bytes() const noexcept {
