@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -29,6 +30,9 @@ void save(const std::filesystem::path& path, const NamedTensorPointers& tensors,
 /// The same, to a file that is open for reading and writing, and empty: memory that processes share, for example. What
 /// is there when this throws has no meaning.
 void save(int descriptor, const NamedTensorPointers& tensors, unsigned num_threads = 0);
+
+/// Writes any file so that it appears whole or not at all, as `save` does: reports of the command, for example.
+void write_file(const std::filesystem::path& path, std::span<const std::byte> bytes);
 
 struct LoadOptions {
   /// Map the file and read pages when they are touched: gathering ten rows of a 100 GB file reads a few pages. The

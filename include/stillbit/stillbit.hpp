@@ -2,6 +2,7 @@
 
 /// Stillbit: lossless compression of ML tensors, row by row.
 
+#include <stillbit/analysis.hpp>
 #include <stillbit/dtype.hpp>
 #include <stillbit/error.hpp>
 #include <stillbit/file.hpp>

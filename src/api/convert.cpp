@@ -20,19 +20,6 @@
 namespace stillbit {
 namespace {
 
-/// Compares tensors of the same size, without keeping what is mapped in memory.
-bool have_same_bytes(const Source& a, const Source& b) {
-  for (std::uint64_t begin = 0; begin < a.data.size(); begin += kChecksumPieceBytes) {
-    const std::uint64_t count = std::min<std::uint64_t>(kChecksumPieceBytes, a.data.size() - begin);
-    const Bytes left = a.data.subspan(begin, count);
-    const Bytes right = b.data.subspan(begin, count);
-    if (!std::equal(left.begin(), left.end(), right.begin())) return false;
-    if (a.is_mapped) io::release_pages(left);
-    if (b.is_mapped) io::release_pages(right);
-  }
-  return true;
-}
-
 /// The first tensor that is equal to one, so that equal tensors are stored once. Equal checksums are not enough.
 class TiedTensors {
  public:
@@ -52,16 +39,6 @@ class TiedTensors {
  private:
   std::unordered_multimap<std::uint64_t, std::pair<std::size_t, Source>> seen_;
 };
-
-Result<Source> reinterpreted(Source source, std::optional<DType> as) {
-  if (!as) return source;
-  if (num_bytes(*as) != num_bytes(source.dtype)) {
-    return invalid(std::string(name(source.dtype)) + " cannot be read as " + std::string(name(*as)) +
-                   ": the widths differ");
-  }
-  source.dtype = *as;
-  return source;
-}
 
 /// Checks both checksums of a stored tensor and hands its pieces on.
 Result<void> expand_checked(const TensorFile::StoredTensor& stored, const DecompressFileOptions& options,

@@ -53,7 +53,11 @@ class Encoder {
   /// All but the last pass. `source.data` must stay, and stay the same, until `write` has returned.
   static Result<Encoder> prepare(const Source& source, const CompressOptions& options);
 
-  /// Only the planning: of a whole tensor or, with `all`, of a sample of one.
+  /// Only the planning, without any plan that the options name: of a whole tensor or, with `all`, of a sample of one.
+  /// The header's sizes are those that the planner expects: exact where what it priced is the tensor.
+  static Result<Encoder> planned(const Source& source, const CompressOptions& options, const AllRows* all);
+
+  /// What `planned` found, for others to follow.
   static Result<Plan> make_plan(const Source& source, const CompressOptions& options, const AllRows* all);
 
   /// Measures and encodes a part of a tensor, all sections but plan and map. `header` is the whole tensor's, with
@@ -72,6 +76,11 @@ class Encoder {
   Result<void> write(SectionSink& sink);
 
   [[nodiscard]] const std::shared_ptr<const RowCodec>& codec() const noexcept { return codec_; }
+
+  /// Where a stored tile starts in the tensor; behind the last one, the tensor's end.
+  [[nodiscard]] std::uint64_t tile_offset(std::uint64_t i) const noexcept;
+  /// Its bytes; the last one is filled up where the tensor ends within it.
+  [[nodiscard]] const std::byte* tile(std::uint64_t i) const noexcept;
 
   /// What the codecs that were considered would have taken.
   [[nodiscard]] const std::vector<CodecPrice>& prices() const noexcept { return prices_; }
@@ -142,9 +151,6 @@ class Encoder {
   packing::PackedSizes measure_chunk(std::uint64_t chunk);
   void place_chunks();
   Result<void> write_chunks(SectionSink& sink) const;
-  /// Where a stored tile starts in the tensor; behind the last one, the tensor's end.
-  [[nodiscard]] std::uint64_t tile_offset(std::uint64_t i) const noexcept;
-  [[nodiscard]] const std::byte* tile(std::uint64_t i) const noexcept;
   /// Requests the part of the source that comes kAheadBytes behind a tile, as large as a tile.
   void request_ahead(std::uint64_t i) const noexcept;
   [[nodiscard]] std::uint64_t num_chunks() const noexcept;

@@ -71,7 +71,7 @@ Result<void> Encoder::describe_sample(const AllRows& all) {
                  std::to_string(all.num_rows * (row_bytes / counted)) + " rows of " + std::to_string(counted));
 }
 
-Result<Plan> Encoder::make_plan(const Source& source, const CompressOptions& options, const AllRows* all) {
+Result<Encoder> Encoder::planned(const Source& source, const CompressOptions& options, const AllRows* all) {
   CompressOptions own = options;
   own.plan = nullptr;
   own.progress = nullptr;
@@ -84,6 +84,11 @@ Result<Plan> Encoder::make_plan(const Source& source, const CompressOptions& opt
   const format::PayloadHeader described = encoder.header_;
   encoder.store_raw(described);
   if (options.codec != Codec::kRaw && described.geometry.num_bytes() > 0) STILLBIT_CHECK(encoder.plan());
+  return encoder;
+}
+
+Result<Plan> Encoder::make_plan(const Source& source, const CompressOptions& options, const AllRows* all) {
+  STILLBIT_TRY(Encoder encoder, planned(source, options, all));
   const format::PayloadHeader& header = encoder.header_;
   auto plan = std::make_shared<Plan::Impl>();
   plan->dtype = header.dtype;

@@ -5,6 +5,7 @@
 #include "api/model_folder.hpp"
 #include "api/tensor_file.hpp"
 #include "cpu/parallel.hpp"
+#include "io/atomic_file.hpp"
 
 #include <unordered_set>
 
@@ -120,6 +121,13 @@ void save(int descriptor, const NamedTensorPointers& tensors, unsigned num_threa
               STILLBIT_TRY(io::AtomicFile file, io::AtomicFile::adopt(descriptor));
               return FileWriter::create(std::move(file), entries, {});
             });
+}
+
+void write_file(const std::filesystem::path& path, std::span<const std::byte> bytes) {
+  io::AtomicFile file = unwrap(io::AtomicFile::create(path));
+  unwrap(file.set_size(bytes.size()));
+  unwrap(file.write(0, bytes));
+  unwrap(file.commit());
 }
 
 NamedTensors load(int descriptor) {

@@ -2,6 +2,7 @@
 
 #include "api/compressed_tensor.hpp"
 #include "api/registry.hpp"
+#include "core/checksum.hpp"
 #include "core/shape.hpp"
 #include "format/npy.hpp"
 #include "format/safetensors.hpp"
@@ -234,6 +235,28 @@ Fault in_file(const std::filesystem::path& path, const Fault& fault) {
 
 std::string quoted_tensor(const std::string& name) {
   return "tensor \"" + name + "\"";
+}
+
+bool have_same_bytes(const Source& a, const Source& b) {
+  for (std::uint64_t begin = 0; begin < a.data.size(); begin += kChecksumPieceBytes) {
+    const std::uint64_t count = std::min<std::uint64_t>(kChecksumPieceBytes, a.data.size() - begin);
+    const Bytes left = a.data.subspan(begin, count);
+    const Bytes right = b.data.subspan(begin, count);
+    if (!std::equal(left.begin(), left.end(), right.begin())) return false;
+    if (a.is_mapped) io::release_pages(left);
+    if (b.is_mapped) io::release_pages(right);
+  }
+  return true;
+}
+
+Result<Source> reinterpreted(Source source, std::optional<DType> as) {
+  if (!as) return source;
+  if (num_bytes(*as) != num_bytes(source.dtype)) {
+    return invalid(std::string(name(source.dtype)) + " cannot be read as " + std::string(name(*as)) +
+                   ": the widths differ");
+  }
+  source.dtype = *as;
+  return source;
 }
 
 void require_compressed(const TensorFile& file) {

@@ -10,6 +10,7 @@
 #include <filesystem>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -55,6 +56,12 @@ Result<void> read_npy(Bytes bytes, const std::string& name, TensorFile& file);
 /// Opens a .npy, .safetensors or .safetensors.index.json file. Faults name the file and, where there is one, the
 /// tensor.
 Result<TensorFile> open_tensor_file(const std::filesystem::path& path);
+
+/// The same bytes as elements of another dtype of the same width, where one is asked for.
+Result<Source> reinterpreted(Source source, std::optional<DType> as);
+
+/// Compares tensors of the same size, without keeping what is mapped in memory.
+bool have_same_bytes(const Source& a, const Source& b);
 
 /// Throws unless the file is compressed.
 void require_compressed(const TensorFile& file);

@@ -24,5 +24,6 @@ void compress(const Request& request);
 void decompress(const Request& request);
 void verify(const Request& request);
 void bench(const Request& request);
+void report(const Request& request);
 
 }  // namespace stillbit::cli

@@ -65,7 +65,7 @@ std::string codec_names() {
   return names;
 }
 
-/// What compress takes, and bench, which compresses in memory.
+/// What compress takes, and bench and report, which show what it would do.
 void add_compress_options(CLI::App& command, Request& request) {
   const auto codec_known = [](const std::string& text) {
     return text == "auto" || sb::codec_from_name(text).has_value();
@@ -146,6 +146,15 @@ int run(int argc, char** argv) {
       ->check(CLI::Range(1, 1 << 30));
   add_threads(*bench, request);
   bench->callback([&] { command = sb::cli::bench; });
+
+  CLI::App* report = app.add_subcommand("report", "where the bits go, as a page for the browser");
+  add_file(*report, request);
+  report->add_option("-o,--output", request.output, "the .html file")
+      ->required()
+      ->check(ending({".html"}, "the output must be a .html file"));
+  add_compress_options(*report, request);
+  add_threads(*report, request);
+  report->callback([&] { command = sb::cli::report; });
 
   try {
     app.parse(argc, argv);

@@ -20,6 +20,20 @@ struct StoredRow {
   bool is_raw = false;
 };
 
+/// What the bits of encoded rows are for; what is left of a row is padding.
+struct RowAccount {
+  std::uint64_t marks = 0;       ///< which elements follow the plan
+  std::uint64_t positions = 0;   ///< where elements are
+  std::uint64_t codes = 0;       ///< codes, and offsets from a base
+  std::uint64_t values = 0;      ///< bits as they are
+  std::uint64_t exceptions = 0;  ///< what elements take that do not follow the plan, or have a longer code
+
+  /// Of the last row: bits that each word of the codec's view took, with its share of what the row has in common.
+  std::vector<float> word_bits;
+
+  [[nodiscard]] std::uint64_t num_bits() const noexcept { return marks + positions + codes + values + exceptions; }
+};
+
 /// A codec with its plan: validated, immutable, used by many threads at once. Turns rows into stored rows and back.
 ///
 /// A row, here and in all codecs, is what is encoded as one: a row of the tensor, or a tile of several short ones.
@@ -64,6 +78,10 @@ class RowCodec {
   virtual std::uint64_t decode_past_caches(const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) const {
     return decode(rows, num_rows, dst);
   }
+
+  /// Adds what the bits of an encoded row are for, to show where they go. It takes a row apart bit by bit, far more
+  /// slowly than `decode`. Precondition: `decode` expands the row.
+  virtual void account(const StoredRow& row, RowAccount& account) const = 0;
 };
 
 /// What a codec may look at when it makes a plan.

@@ -1,30 +1,15 @@
 #include "planner/choose.hpp"
 
 #include "cpu/parallel.hpp"
+#include "planner/runs.hpp"
 
 #include <algorithm>
 
 namespace stillbit::planner {
 namespace {
 
-/// Runs of neighbouring rows that a sample is made of: enough to see all parts of a tensor, each long enough to be read
-/// quickly.
-constexpr std::uint64_t kMaxRuns = 64;
-
 /// Smaller samples are planned on in less time than threads take to start.
 constexpr std::uint64_t kMinThreadedBytes = std::uint64_t{16} << 10;
-
-/// Calls `take(first, count)` for runs of rows that make a sample of at most `max_bytes`: run i has its share of the
-/// sample, from the start of the i-th part of the rows on.
-template <class Take>
-void for_each_run(std::uint64_t num_rows, std::uint64_t row_bytes, std::uint64_t max_bytes, const Take& take) {
-  const std::uint64_t num_sampled = std::clamp<std::uint64_t>(max_bytes / row_bytes, 1, num_rows);
-  const std::uint64_t num_runs = std::min(kMaxRuns, num_sampled);
-  for (std::uint64_t run = 0; run < num_runs; ++run) {
-    const std::uint64_t count = num_sampled * (run + 1) / num_runs - num_sampled * run / num_runs;
-    take(num_rows / num_runs * run, count);
-  }
-}
 
 }  // namespace
 

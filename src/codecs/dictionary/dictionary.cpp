@@ -1,5 +1,6 @@
 #include "codecs/dictionary/dictionary.hpp"
 
+#include "codecs/dictionary/account.hpp"
 #include "codecs/dictionary/kernels.hpp"
 #include "core/checked.hpp"
 
@@ -34,6 +35,7 @@ class DictionaryCodec final : public RowCodec {
   std::uint64_t decode(const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) const override {
     return kernels_.decode(tables(), rows, num_rows, dst);
   }
+  void account(const StoredRow& row, RowAccount& account) const override { dictionary::account(plan_, row, account); }
 
  private:
   /// Laid out when the first row comes: a file that is only looked at needs no tables.

@@ -1,5 +1,6 @@
 #include "codecs/escape/escape.hpp"
 
+#include "codecs/escape/account.hpp"
 #include "codecs/escape/kernels.hpp"
 
 namespace stillbit::escape {
@@ -30,6 +31,7 @@ class EscapeCodec final : public RowCodec {
   std::uint64_t decode_past_caches(const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) const override {
     return kernels_.decode_past_caches(storage_.layout(), rows, num_rows, dst);
   }
+  void account(const StoredRow& row, RowAccount& account) const override { escape::account(plan_, row, account); }
 
  private:
   Plan plan_;

@@ -1,5 +1,6 @@
 #include "codecs/ibp/ibp.hpp"
 
+#include "codecs/ibp/account.hpp"
 #include "codecs/ibp/kernels.hpp"
 
 #include <memory>
@@ -32,6 +33,7 @@ class IbpCodec final : public RowCodec {
   std::uint64_t decode(const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) const override {
     return kernels_.decode(masks(), rows, num_rows, dst);
   }
+  void account(const StoredRow& row, RowAccount& account) const override { ibp::account(plan_, row, account); }
 
  private:
   /// Laid out when the first row comes: a plan of few bytes may stand for masks of several MB, and a file that is only

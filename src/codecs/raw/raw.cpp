@@ -29,6 +29,7 @@ class RawCodec final : public RowCodec {
     }
     return num_rows;
   }
+  void account(const StoredRow&, RowAccount&) const override {}  // no row of this codec is encoded
 
  private:
   std::uint64_t row_bytes_;

@@ -1,5 +1,6 @@
 #include "codecs/sparse/sparse.hpp"
 
+#include "codecs/sparse/account.hpp"
 #include "codecs/sparse/kernels.hpp"
 
 #include <memory>
@@ -31,6 +32,7 @@ class SparseCodec final : public RowCodec {
   std::uint64_t decode(const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) const override {
     return kernels_.decode(layout(), rows, num_rows, dst);
   }
+  void account(const StoredRow& row, RowAccount& account) const override { sparse::account(plan_, row, account); }
 
  private:
   /// Laid out when the first row comes: a file that is only looked at needs no table of its dictionary.

@@ -1,5 +1,6 @@
 #include "codecs/window/window.hpp"
 
+#include "codecs/window/account.hpp"
 #include "codecs/window/kernels.hpp"
 
 #include <memory>
@@ -32,6 +33,7 @@ class WindowCodec final : public RowCodec {
   std::uint64_t decode_past_caches(const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) const override {
     return kernels_.decode_past_caches(layout(), rows, num_rows, dst);
   }
+  void account(const StoredRow& row, RowAccount& account) const override { window::account(plan_, row, account); }
 
  private:
   /// Laid out when the first row comes: a plan of few bytes may stand for a base for each column of a long row.

@@ -1,0 +1,56 @@
+// Fills the page from the model that stands in it.
+
+function drawTotals(model) {
+  const unique = model.tensors.filter((tensor) => tensor.same_as === null);
+  const measured = unique.filter((tensor) => tensor.exponents);
+  const bound = d3.sum(measured, (tensor) => boundBits(tensor) * numNumbers(tensor)) / 8;
+  const tiles = [["Ratio", model.stored_bytes > 0 ? ratio(model.raw_bytes / model.stored_bytes) : "–"], ["Raw", bytes(model.raw_bytes)],
+    [model.is_compressed ? "Stored" : "Would be stored", bytes(model.stored_bytes)],
+    ["Saved", bytes(Math.max(0, model.raw_bytes - model.stored_bytes))], ["Tensors", grouped(model.tensors.length)]];
+  if (bound > 0) tiles.push(["To the entropy bound", signed(model.stored_bytes / bound - 1)]);
+  byId("totals").replaceChildren(...tiles.map(([term, text]) => el("div", {}, el("dt", {}, term), el("dd", {}, text))));
+
+  const bits = {};
+  for (const use of Object.keys(USES)) bits[use] = d3.sum(unique, (tensor) => tensor.bits[use]);
+  drawBits(byId("total-bits"), bits, Math.max(1, model.stored_bytes), model.raw_bytes, d3.sum(unique, numNumbers));
+  drawTransfer(byId("total-transfer"), model.links, model.raw_bytes, model.stored_bytes);
+}
+
+function drawLead(model) {
+  const saved = model.raw_bytes > 0 ? 1 - model.stored_bytes / model.raw_bytes : 0;
+  byId("lead").textContent = model.is_compressed
+    ? `A compressed file of ${bytes(model.file_bytes)}: ${plural(model.tensors.length, "tensor")} of ${bytes(model.raw_bytes)} take ${bytes(model.stored_bytes)}, ${percent(saved)} less.`
+    : `Not compressed: ${plural(model.tensors.length, "tensor")} of ${bytes(model.raw_bytes)}. Compressed, losslessly, they would take about ${bytes(model.stored_bytes)}, ${percent(saved)} less.`;
+  const looked = d3.sum(model.tensors, (tensor) => tensor.sampled_bytes);
+  const planned = model.is_compressed ? "" : " What compressing would give is the planner's estimate, from samples as well, and exact for small tensors.";
+  byId("sampling").textContent = looked < model.raw_bytes
+    ? `Pictures and parts of rows are from samples: ${bytes(looked)} of ${bytes(model.raw_bytes)} were looked at.${model.is_compressed ? " Sizes are exact." : planned}`
+    : `All bytes were looked at: nothing here is from a sample${model.is_compressed ? "." : `, but for what the planner sampled of large tensors.`}`;
+}
+
+function main() {
+  const model = JSON.parse(byId("model").textContent);
+  document.title = `${shortened(model.file)} – Stillbit report`;
+  byId("file").replaceChildren(el("bdi", {}, visible(model.file)));
+  byId("version").textContent = `stillbit ${model.version}`;
+  drawLead(model);
+  drawTotals(model);
+  let isFirst = true;
+  const table = new TensorTable(model, (number) => {
+    const tensor = model.tensors[number];
+    drawDetails(model, tensor);
+    if (!isFirst) {
+      byId("announce").textContent = `Details of ${shortened(tensor.name)} are shown below the table.`;
+      byId("details-title").scrollIntoView({ block: "nearest" });
+      history.replaceState(null, "", `#tensor-${number + 1}`);
+    }
+    isFirst = false;
+  });
+  // A link to a tensor leads to it; otherwise the largest is shown.
+  const linked = /^#tensor-(\d+)$/.exec(location.hash);
+  const largest = model.tensors.findIndex((tensor) => tensor.raw_bytes === d3.max(model.tensors, (each) => each.raw_bytes));
+  const first = linked && model.tensors[Number(linked[1]) - 1] ? Number(linked[1]) - 1 : largest;
+  if (first >= 0) table.choose(first);
+}
+
+main();
