@@ -3,8 +3,10 @@
 
 cmake_minimum_required(VERSION 3.22)
 
+file(READ ${FOLDER}/page.html page)
+
 # Puts files, one after the other, in the place of a marker.
-function(insert_files page marker)
+function(insert_files marker)
   set(text "")
   foreach(path ${ARGN})
     file(READ ${path} part)
@@ -14,14 +16,15 @@ function(insert_files page marker)
     endif()
     string(APPEND text "${part}\n")
   endforeach()
-  string(REPLACE "${marker}" "${text}" replaced "${${page}}")
-  set(${page} "${replaced}" PARENT_SCOPE)
+  string(REPLACE "${marker}" "${text}" replaced "${page}")
+  set(page "${replaced}" PARENT_SCOPE)
 endfunction()
 
-file(READ ${FOLDER}/page.html page)
-insert_files(page "{{style}}" ${FOLDER}/page.css)
-insert_files(page "{{library}}" ${LIBRARY})
-insert_files(page "{{script}}" ${FOLDER}/format.js ${FOLDER}/charts.js ${FOLDER}/details.js ${FOLDER}/table.js ${FOLDER}/main.js)
+insert_files("{{style}}" ${FOLDER}/page.css)
+insert_files("{{library}}" ${LIBRARY})
+set(scripts format charts details table main)
+list(TRANSFORM scripts REPLACE "(.+)" "${FOLDER}/\\1.js")
+insert_files("{{script}}" ${scripts})
 file(WRITE ${OUTPUT}.html "${page}")
 file(READ ${OUTPUT}.html bytes HEX)
 string(REGEX REPLACE "(................................)" "\\1\n" bytes "${bytes}")
