@@ -95,13 +95,14 @@ function drawPrices(figure, tensor) {
   const svg = svgIn(figure, width, height, `Ratio by codec: ${prices.map(([codec, value]) => `${codec} ${ratio(value)}`).join(", ")}`);
   const bound = tensor.exponents ? tensor.exponents.word_bits / boundBits(tensor) : 0;
   const shown = Number.isFinite(bound) && bound < 3 * prices[0][1] ? bound : 0;
-  const x = d3.scaleLinear([0, Math.max(prices[0][1], shown)], [left, width - 60]);
+  const x = d3.scaleLinear([0, Math.max(prices[0][1], shown)], [left, width - 64]);
   prices.forEach(([codec, value], i) => {
     const isChosen = codec === tensor.codec;
     svg.append("rect").attr("class", isChosen ? "bar" : "bar-other").attr("x", left).attr("y", i * step + 3)
       .attr("width", Math.max(1, x(value) - left)).attr("height", step - 8);
     svg.append("text").attr("x", left - 6).attr("y", i * step + 16).attr("text-anchor", "end").attr("font-weight", isChosen ? 700 : 400).text(codec);
-    svg.append("text").attr("x", x(value) + 5).attr("y", i * step + 16).attr("font-weight", isChosen ? 700 : 400).text(ratio(value) + (isChosen ? " ✓" : ""));
+    svg.append("text").attr("x", width - 16).attr("y", i * step + 16).attr("text-anchor", "end").attr("font-weight", isChosen ? 700 : 400).text(ratio(value));
+    if (isChosen) svg.append("text").attr("x", width - 12).attr("y", i * step + 16).text("✓");
   });
   if (shown > 0) {
     const end = prices.length * step;

@@ -96,4 +96,7 @@ function aboveBound(tensor) {
   return bound === 0 ? null : 8 * tensor.stored_bytes / bound - 1;
 }
 
+/** What is stored for a tensor, but for one that is stored with another. */
+const storedOnce = (tensor) => (tensor.same_as === null ? tensor.stored_bytes : 0);
+
 const isSampled = (tensor) => tensor.sampled_bytes < tensor.raw_bytes;

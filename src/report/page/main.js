@@ -14,6 +14,17 @@ function drawTotals(model) {
   for (const use of Object.keys(USES)) bits[use] = d3.sum(unique, (tensor) => tensor.bits[use]);
   drawBits(byId("total-bits"), bits, Math.max(1, model.stored_bytes), model.raw_bytes, d3.sum(unique, numNumbers));
   drawTransfer(byId("total-transfer"), model.links, model.raw_bytes, model.stored_bytes);
+  drawCodecs(byId("total-codecs"), model.tensors);
+}
+
+/** What each codec was chosen for. */
+function drawCodecs(figure, tensors) {
+  begin(figure, "Codecs that are used");
+  const rows = CODECS.map((codec) => [codec, tensors.filter((tensor) => tensor.codec === codec)]).filter(([, chosen]) => chosen.length > 0);
+  figure.append(tableOf([["codec", false], ["tensors", true], ["raw", true], ["stored", true], ["ratio", true]], rows.map(([codec, chosen]) => {
+    const raw = d3.sum(chosen, (tensor) => tensor.raw_bytes), stored = d3.sum(chosen, storedOnce);
+    return [codec, grouped(chosen.length), bytes(raw), bytes(stored), stored > 0 ? ratio(raw / stored) : "–"];
+  })));
 }
 
 function drawLead(model) {
@@ -36,6 +47,9 @@ function main() {
   drawLead(model);
   drawTotals(model);
   let isFirst = true;
+  // Of one tensor its own pictures say all.
+  byId("total-figures").hidden = model.tensors.length === 1;
+  byId("controls").hidden = model.tensors.length === 1;
   const table = new TensorTable(model, (number) => {
     const tensor = model.tensors[number];
     drawDetails(model, tensor);

@@ -21,7 +21,7 @@ class TensorTable {
   constructor(model, onChoose) {
     this.onChoose = onChoose;
     this.rows = model.tensors.map((tensor, number) => ({ number, tensor, above: aboveBound(tensor),
-      stored: tensor.same_as === null ? tensor.stored_bytes : 0 }));
+      stored: storedOnce(tensor) }));
     this.column = 0;
     this.descending = false;
     this.maxRows = MAX_ROWS;
