@@ -10,6 +10,14 @@ function caption(figure, text) {
   figure.append(el("figcaption", {}, text));
 }
 
+let isPrinting = false;
+
+/** How wide a figure's picture is drawn: as wide as it is shown, so that letters have their size. */
+function widthIn(figure) {
+  const available = isPrinting ? 330 : figure.clientWidth - 34;
+  return Math.max(260, Math.min(720, available));
+}
+
 function svgIn(figure, width, height, label) {
   return d3.select(figure).append("svg").attr("viewBox", `0 0 ${width} ${height}`).attr("role", "img").attr("aria-label", label);
 }
@@ -22,10 +30,12 @@ function tableOf(columns, rows) {
   return el("table", {}, el("thead", {}, head), el("tbody", {}, ...body));
 }
 
+/** A table that scrolls by itself where it is wider than the page. */
+const scrolled = (table, title) => el("div", { class: "wide", tabindex: "0", role: "region", "aria-label": title }, table);
+
 /** The same behind a line that opens it. */
 function foldedTable(figure, title, columns, rows) {
-  const box = el("div", { tabindex: "0", role: "region", "aria-label": title }, tableOf(columns, rows));
-  figure.append(el("details", {}, el("summary", {}, title), box));
+  figure.append(el("details", {}, el("summary", {}, title), scrolled(tableOf(columns, rows), title)));
 }
 
 function swatch(color) {
@@ -44,7 +54,7 @@ function meter(share) {
 function drawBits(figure, bits, storedBytes, rawBytes, numbers) {
   begin(figure, "Where each stored bit goes");
   const used = Object.entries(bits).filter(([, count]) => count > 0);
-  const width = 600, height = 46;
+  const width = widthIn(figure), height = 46;
   const svg = svgIn(figure, width, height, `Stored bits by what they are for: ${used.map(([use, count]) => `${USES[use][0]} ${percent(count / (8 * storedBytes))}`).join(", ")}`);
   const x = d3.scaleLinear([0, 8 * Math.max(rawBytes, storedBytes)], [0, width]);
   let at = 0;
@@ -60,11 +70,11 @@ function drawBits(figure, bits, storedBytes, rawBytes, numbers) {
     el("span", { title: USES[use][1] }, swatch(`var(--use-${use})`), USES[use][0]), bytes(count / 8),
     percent(count / (8 * storedBytes)), numbers > 0 ? (count / numbers).toFixed(3) : "–",
   ]);
-  const table = tableOf([["for", false], ["bytes", true], ["of stored", true], ["bits a number", true]], rows);
+  const table = tableOf([["for", false], ["bytes", true], ["share", true], ["bits a number", true]], rows);
   const sum = d3.sum(used, (use) => use[1]);
   table.tBodies[0].append(el("tr", { class: "sum" }, el("th", { scope: "row" }, "all"), el("td", { class: "number" }, bytes(sum / 8)),
     el("td", { class: "number" }, percent(sum / (8 * storedBytes))), el("td", { class: "number" }, numbers > 0 ? (sum / numbers).toFixed(3) : "–")));
-  figure.append(table);
+  figure.append(scrolled(table, "Stored bits, as a table"));
 }
 
 /** How long the bytes take over each link. */
@@ -77,7 +87,7 @@ function drawTransfer(figure, links, rawBytes, storedBytes) {
     return [link.name, `${(link.bytes_per_second / 1e9).toFixed(2)} GB/s`, seconds(raw), seconds(stored), meter(stored / most)];
   };
   const head = [["link", false], ["rate", true], ["raw", true], ["compressed", true], ["", false]];
-  figure.append(tableOf(head, links.map(row)));
+  figure.append(scrolled(tableOf(head, links.map(row)), "Time to cross a link, as a table"));
   caption(figure, "Bytes over what the link carries in one direction, all of it in use; programs reach 5 to 20 % less, raw and " +
     "compressed alike. Bars: compressed time, over the raw time of the slowest link.");
 }
@@ -91,7 +101,7 @@ function drawPrices(figure, tensor) {
     return;
   }
   prices.sort((a, b) => b[1] - a[1]);
-  const width = 600, left = 78, step = 26, height = prices.length * step + 24;
+  const width = widthIn(figure), left = 78, step = 26, height = prices.length * step + 24;
   const svg = svgIn(figure, width, height, `Ratio by codec: ${prices.map(([codec, value]) => `${codec} ${ratio(value)}`).join(", ")}`);
   const bound = tensor.exponents ? tensor.exponents.word_bits / boundBits(tensor) : 0;
   const shown = Number.isFinite(bound) && bound < 3 * prices[0][1] ? bound : 0;
@@ -124,7 +134,7 @@ function drawBound(figure, tensor) {
   const bound = boundBits(tensor);
   const bars = [["raw", [[use.word_bits, "var(--use-raw_rows)"]]], ["stored", [[stored, "var(--accent)"]]],
     ["bound", [[use.rest_bits, "var(--use-values)"], [use.entropy_bits, "var(--use-codes)"]]]];
-  const width = 600, left = 60, step = 28, height = bars.length * step + 4;
+  const width = widthIn(figure), left = 60, step = 28, height = bars.length * step + 4;
   const svg = svgIn(figure, width, height, `Bits a number: raw ${use.word_bits}, stored ${stored.toFixed(3)}, bound ${bound.toFixed(3)}`);
   const x = d3.scaleLinear([0, Math.max(use.word_bits, stored)], [left, width - 60]);
   bars.forEach(([label, parts], i) => {

@@ -54,7 +54,7 @@ function drawHeat(figure, tensor) {
   const rowsOf = (bit) => d3.range(map.num_parts).map((part) => shares[part * map.num_bits + bit]);
   const still = d3.range(map.num_bits).filter((bit) => rowsOf(bit).every((share) => share === 1)).length;
 
-  const width = 600, left = 92, top = 4, cell = map.num_bits <= 8 ? 22 : map.num_bits <= 16 ? 14 : map.num_bits <= 32 ? 9 : 6;
+  const width = widthIn(figure), left = 98, top = 4, cell = map.num_bits <= 8 ? 22 : map.num_bits <= 16 ? 14 : map.num_bits <= 32 ? 9 : 6;
   const plotWidth = width - left - 4, plotHeight = cell * map.num_bits, height = top + plotHeight + 34;
   const svg = svgIn(figure, width, height, `Heat map of ${map.num_bits} bits and ${plural(map.num_parts, "part")}; ` +
     `${still} bits are the same everywhere. Arrow keys read it cell by cell.`);
@@ -69,7 +69,7 @@ function drawHeat(figure, tensor) {
     svg.append("text").attr("x", left - 13).attr("y", (from + to) / 2 + 4).attr("text-anchor", "end").text(label.length > 16 ? name : label);
   });
   const x = d3.scaleLinear([0, map.num_columns], [left, left + plotWidth * map.num_columns / (map.num_parts * map.columns_per_part)]);
-  svg.append("g").attr("class", "axis").attr("transform", `translate(0,${top + plotHeight})`).call(d3.axisBottom(x).ticks(6, "~s"));
+  svg.append("g").attr("class", "axis").attr("transform", `translate(0,${top + plotHeight})`).call(d3.axisBottom(x).ticks(width / 90).tickFormat(d3.format("~s")));
   svg.append("text").attr("class", "soft").attr("x", left + plotWidth / 2).attr("y", height - 2).attr("text-anchor", "middle")
     .text(map.is_by_stretch ? "element of the tensor" : "column of the row");
 
@@ -154,9 +154,14 @@ function drawHistogram(figure, tensor) {
   const use = tensor.exponents;
   begin(figure, use.is_integer ? "Lengths of integers against the code" : "Exponents against the code");
   const total = d3.sum(use.uses, (each) => each[1]);
-  const points = use.uses.map(([exponent, count, bits]) => ({ exponent, share: count / total, ideal: -Math.log2(count / total),
-    stored: bits - restOf(tensor, exponent), label: exponentText(tensor, exponent) }));
-  const width = 600, left = 44, top = 8, high = 130, gap = 40, low = 120, height = top + high + gap + low + 40;
+  // Codecs that find more than exponents take less than the rest alone: whole numbers are compared then.
+  const isWhole = use.uses.some(([exponent, , bits]) => bits < restOf(tensor, exponent) - 0.01);
+  const points = use.uses.map(([exponent, count, bits]) => {
+    const rest = restOf(tensor, exponent);
+    const code = -Math.log2(count / total);
+    return { exponent, share: count / total, ideal: isWhole ? code + rest : code, stored: isWhole ? bits : bits - rest, label: exponentText(tensor, exponent) };
+  });
+  const width = widthIn(figure), left = 44, top = 8, high = 130, gap = 40, low = 120, height = top + high + gap + low + 40;
   const svg = svgIn(figure, width, height, `Histogram of ${plural(points.length, use.is_integer ? "length" : "exponent")}, and the bits that each takes beside the shortest possible`);
   const x = d3.scaleBand(points.map((point) => point.exponent), [left, width - 6]).padding(0.15);
   const y = d3.scaleLinear([0, d3.max(points, (point) => point.share)], [top + high, top]).nice();
@@ -165,8 +170,9 @@ function drawHistogram(figure, tensor) {
     .attr("y", (point) => y(point.share)).attr("width", x.bandwidth()).attr("height", (point) => top + high - y(point.share))
     .append("title").text((point) => `${point.label}: ${percent(point.share)}`);
   const base = top + high + gap;
+  const restText = use.is_integer ? "sign and lower bits" : "sign and mantissa";
   const values = points.flatMap((point) => [point.ideal, point.stored]);
-  const bits = d3.scaleLinear([Math.min(0, d3.min(values)), Math.max(1, d3.max(values))], [base + low, base]).nice();
+  const bits = d3.scaleLinear([0, Math.max(1, d3.max(values))], [base + low, base]).nice();
   svg.append("g").attr("class", "axis").attr("transform", `translate(${left},0)`).call(d3.axisLeft(bits).ticks(5));
   const middle = (point) => x(point.exponent) + x.bandwidth() / 2;
   const radius = Math.max(1.5, Math.min(4, x.bandwidth() / 3));
@@ -175,17 +181,17 @@ function drawHistogram(figure, tensor) {
       .attr("cy", (point) => bits(point[key])).attr("r", key === "ideal" ? radius : radius * 0.8)
       .append("title").text((point) => `${point.label}: ${key} ${point[key].toFixed(2)} bits`);
   }
-  const every = Math.ceil(points.length / 16);
+  const every = Math.ceil(points.length * 34 / width);
   const axis = d3.axisBottom(x).tickValues(points.filter((_, i) => i % every === 0).map((point) => point.exponent))
     .tickFormat((exponent) => exponentText(tensor, exponent)).tickSizeOuter(0);
   svg.append("g").attr("class", "axis").attr("transform", `translate(0,${top + high})`).call(axis);
   svg.append("g").attr("class", "axis").attr("transform", `translate(0,${base + low})`).call(axis);
-  svg.append("text").attr("class", "soft").attr("x", left + 2).attr("y", base - 8).text("bits for the exponent");
+  svg.append("text").attr("class", "soft").attr("x", left + 2).attr("y", base - 8).text(isWhole ? "bits a number" : use.is_integer ? "bits for the length" : "bits for the exponent");
   svg.append("text").attr("class", "soft").attr("x", (left + width) / 2).attr("y", height - 4).attr("text-anchor", "middle")
     .text(use.is_integer ? "bits that the magnitude needs" : "exponent: power of two");
-  figure.append(el("ul", { class: "key" }, el("li", {}, swatch("var(--still)"), "ideal: −log₂ of the share"), el("li", {}, swatch("var(--mark)"), "stored, on average")));
-  caption(figure, `Above: how often each occurs. Below: what a number takes in the stored rows, less its ${use.is_integer ? "sign and lower bits" : "sign and mantissa"} ` +
-    "as they are; below the ideal, the codec saves there too." + sampleText(tensor));
+  figure.append(el("ul", { class: "key" }, el("li", {}, swatch("var(--still)"), isWhole ? `ideal: −log₂ of the share, and ${restText}` : "ideal: −log₂ of the share"), el("li", {}, swatch("var(--mark)"), "stored, on average")));
+  caption(figure, "Above: how often each occurs. Below: what a number with it takes in the stored rows" +
+    (isWhole ? ", all in all. Where that is below the ideal, the codec finds more than exponents." : `, less its ${restText}.`) + sampleText(tensor));
   foldedTable(figure, "As a table", [[use.is_integer ? "length" : "exponent", true], ["share", true], ["ideal bits", true], ["stored bits", true]],
     points.map((point) => [point.label, percent(point.share, 3), point.ideal.toFixed(2), point.stored.toFixed(2)]));
 }

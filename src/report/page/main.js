@@ -21,10 +21,10 @@ function drawTotals(model) {
 function drawCodecs(figure, tensors) {
   begin(figure, "Codecs that are used");
   const rows = CODECS.map((codec) => [codec, tensors.filter((tensor) => tensor.codec === codec)]).filter(([, chosen]) => chosen.length > 0);
-  figure.append(tableOf([["codec", false], ["tensors", true], ["raw", true], ["stored", true], ["ratio", true]], rows.map(([codec, chosen]) => {
+  figure.append(scrolled(tableOf([["codec", false], ["tensors", true], ["raw", true], ["stored", true], ["ratio", true]], rows.map(([codec, chosen]) => {
     const raw = d3.sum(chosen, (tensor) => tensor.raw_bytes), stored = d3.sum(chosen, storedOnce);
     return [codec, grouped(chosen.length), bytes(raw), bytes(stored), stored > 0 ? ratio(raw / stored) : "–"];
-  })));
+  })), "Codecs that are used, as a table"));
 }
 
 function drawLead(model) {
@@ -33,10 +33,30 @@ function drawLead(model) {
     ? `A compressed file of ${bytes(model.file_bytes)}: ${plural(model.tensors.length, "tensor")} of ${bytes(model.raw_bytes)} take ${bytes(model.stored_bytes)}, ${percent(saved)} less.`
     : `Not compressed: ${plural(model.tensors.length, "tensor")} of ${bytes(model.raw_bytes)}. Compressed, losslessly, they would take about ${bytes(model.stored_bytes)}, ${percent(saved)} less.`;
   const looked = d3.sum(model.tensors, (tensor) => tensor.sampled_bytes);
-  const planned = model.is_compressed ? "" : " What compressing would give is the planner's estimate, from samples as well, and exact for small tensors.";
+  const sizes = model.is_compressed ? "Sizes are exact." : "Sizes are what the planner expects from samples: exact for small tensors.";
   byId("sampling").textContent = looked < model.raw_bytes
-    ? `Pictures and parts of rows are from samples: ${bytes(looked)} of ${bytes(model.raw_bytes)} were looked at.${model.is_compressed ? " Sizes are exact." : planned}`
-    : `All bytes were looked at: nothing here is from a sample${model.is_compressed ? "." : `, but for what the planner sampled of large tensors.`}`;
+    ? `Pictures, and how rows divide, are from samples: ${bytes(looked)} of ${bytes(model.raw_bytes)} were looked at. ${sizes}`
+    : `All bytes were looked at: no picture is from a sample. ${sizes}`;
+}
+
+/** Pictures are drawn for the width that they have: anew where that changes, and for paper. */
+function drawAgain(draw) {
+  let width = document.body.clientWidth;
+  let timer = 0;
+  addEventListener("resize", () => {
+    clearTimeout(timer);
+    timer = setTimeout(() => {
+      if (document.body.clientWidth === width) return;
+      width = document.body.clientWidth;
+      draw();
+    }, 150);
+  });
+  for (const [event, prints] of [["beforeprint", true], ["afterprint", false]]) {
+    addEventListener(event, () => {
+      isPrinting = prints;
+      draw();
+    });
+  }
 }
 
 function main() {
@@ -45,10 +65,10 @@ function main() {
   byId("file").replaceChildren(el("bdi", {}, visible(model.file)));
   byId("version").textContent = `stillbit ${model.version}`;
   drawLead(model);
-  drawTotals(model);
   let isFirst = true;
   // Of one tensor its own pictures say all.
   byId("total-figures").hidden = model.tensors.length === 1;
+  drawTotals(model);
   byId("controls").hidden = model.tensors.length === 1;
   const table = new TensorTable(model, (number) => {
     const tensor = model.tensors[number];
@@ -65,6 +85,10 @@ function main() {
   const largest = model.tensors.findIndex((tensor) => tensor.raw_bytes === d3.max(model.tensors, (each) => each.raw_bytes));
   const first = linked && model.tensors[Number(linked[1]) - 1] ? Number(linked[1]) - 1 : largest;
   if (first >= 0) table.choose(first);
+  drawAgain(() => {
+    drawTotals(model);
+    if (table.chosen !== null) drawDetails(model, model.tensors[table.chosen]);
+  });
 }
 
 main();

@@ -2,9 +2,9 @@
 
 /** Columns: title, what sorts, what is shown, classes. */
 const COLUMNS = [
-  { title: "#", key: (row) => row.number, show: (row) => String(row.number + 1), style: "number" },
+  { title: "#", key: (row) => row.number, show: (row) => String(row.number + 1), style: "number place" },
   { title: "Tensor", key: (row) => row.tensor.name.toLowerCase(), style: "" },
-  { title: "Dtype", key: (row) => row.tensor.dtype, show: (row) => row.tensor.dtype, style: "" },
+  { title: "Dtype", key: (row) => row.tensor.dtype, show: (row) => row.tensor.dtype, style: "dtype" },
   { title: "Shape", key: (row) => row.tensor.raw_bytes, show: (row) => shapeText(row.tensor.shape), style: "shape" },
   { title: "Codec", key: (row) => row.tensor.codec, show: (row) => row.tensor.codec, style: "" },
   { title: "Raw", key: (row) => row.tensor.raw_bytes, show: (row) => bytes(row.tensor.raw_bytes), style: "number raw" },
