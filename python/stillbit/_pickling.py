@@ -49,11 +49,8 @@ def reduce(tensor: CompressedTensor, protocol: int) -> tuple[Any, ...]:
         from multiprocessing.reduction import DupFd
 
         return _map_shared, (DupFd(_image_of(tensor).descriptor), tensor.like)
-    with tempfile.TemporaryDirectory(prefix="stillbit-") as folder:
-        path = Path(folder) / "tensor.safetensors"
-        _core.save(path, [("", tensor._handle)], {}, 0)
-        data = path.read_bytes()
-    return _from_bytes, (pickle.PickleBuffer(data) if protocol >= _OUT_OF_BAND else data, tensor.like)
+    data = to_bytes(tensor)
+    return from_bytes, (pickle.PickleBuffer(data) if protocol >= _OUT_OF_BAND else data, tensor.like)
 
 
 def _is_starting_a_process() -> bool:
@@ -93,7 +90,16 @@ def _map_again(path: str, name: str, expected: tuple[Any, ...], like: str) -> Co
     return tensor
 
 
-def _from_bytes(data: Any, like: str) -> CompressedTensor:
+def to_bytes(tensor: CompressedTensor) -> bytes:
+    """Return a tensor as the bytes of a file."""
+    with tempfile.TemporaryDirectory(prefix="stillbit-") as folder:
+        path = Path(folder) / "tensor.safetensors"
+        _core.save(path, [("", tensor._handle)], {}, 0)
+        return path.read_bytes()
+
+
+def from_bytes(data: Any, like: str) -> CompressedTensor:
+    """Return the tensor that `to_bytes` wrote, checksums checked; it can be changed where the original could."""
     from .tensor import CompressedTensor
 
     with tempfile.TemporaryDirectory(prefix="stillbit-") as folder:

@@ -1,25 +1,13 @@
-"""Gathers as operators of torch, for ``torch.compile`` and ``torch.export``-like tracing.
-
-A gather is not differentiable: the table is data, not a parameter. Its result never requires a gradient, and an `out`
-that does is refused.
-
->>> import torch, stillbit as sb, stillbit.torch as sbt
->>> table = sb.compress(torch.randn(1000, 64))
->>> @torch.compile(fullgraph=True)
-... def mean(index):
-...     return sbt.gather(table, index).mean(1)
-"""
+"""`gather`, as an operator of torch."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 
-from ._kinds import torch_kind
-from .errors import InvalidArgumentError
-from .tensor import CompressedTensor, tables
-
-__all__ = ["gather"]
+from .._kinds import torch_kind
+from ..errors import InvalidArgumentError
+from ..tensor import CompressedTensor, tables
 
 
 def gather(table: CompressedTensor, index: Tensor, out: Tensor | None = None) -> Tensor:

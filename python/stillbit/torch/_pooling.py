@@ -1,0 +1,68 @@
+"""Bags pooled by torch, of rows that were fetched once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..errors import InvalidArgumentError
+from ._arguments import Bags
+
+
+def pooled(
+    rows_of: Callable[[Tensor], Tensor], bags: Bags, mode: str, padding_idx: int | None, sparse: bool = False
+) -> Tensor:
+    """Fetch each row of a batch once, and let torch pool them: its own arithmetic, gradients and order of summation.
+
+    Parameters
+    ----------
+    rows_of : callable
+        Gives rows by number; no number comes twice.
+    bags : Bags
+        Of which rows.
+    mode, padding_idx, sparse
+        As of `torch.nn.functional.embedding_bag`.
+    """
+    input, weights = bags.input, bags.per_sample_weights
+    check_offsets(bags.offsets, len(input), bags.include_last_offset)
+    if bags.include_last_offset:  # what is behind belongs to no bag
+        input = input[: int(bags.offsets[-1])]
+        weights = None if weights is None else weights[: len(input)]
+    unique, places, padding = once(input, padding_idx)
+    return F.embedding_bag(
+        places,
+        rows_of(unique),
+        bags.offsets.long(),
+        mode=mode,
+        sparse=sparse,
+        per_sample_weights=weights,
+        include_last_offset=bags.include_last_offset,
+        padding_idx=padding,
+    )
+
+
+def once(input: Tensor, padding_idx: int | None) -> tuple[Tensor, Tensor, int | None]:
+    """Return each row number of an input once, ascending; where those of the input are in it; and where padding is.
+
+    The row of padding comes along, used or not: torch adds in another way where there is a padding_idx.
+    """
+    numbers = input.reshape(-1)
+    if padding_idx is not None:
+        numbers = torch.cat([numbers, numbers.new_tensor([padding_idx])])
+    unique, places = torch.unique(numbers, return_inverse=True)
+    return unique, places[: input.numel()].view(input.shape), None if padding_idx is None else int(places[-1])
+
+
+def check_offsets(offsets: Tensor, num_input: int, include_last_offset: bool) -> None:
+    """Raise InvalidArgumentError unless offsets begin with 0, do not decrease, and stay in the input."""
+    if len(offsets) == 0:
+        if include_last_offset:
+            raise InvalidArgumentError("offsets is empty, and with include_last_offset has one number at least")
+        return
+    if int(offsets[0]) != 0:
+        raise InvalidArgumentError(f"offsets begins with {int(offsets[0])}, not 0")
+    if int(offsets[-1]) > num_input or bool((offsets[1:] < offsets[:-1]).any()):
+        raise InvalidArgumentError(f"offsets decreases somewhere, or goes beyond the {num_input} numbers of input")
