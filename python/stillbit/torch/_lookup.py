@@ -68,13 +68,17 @@ def _weights_backward(
     gradient: Tensor, module: int, input: Tensor, offsets: Tensor, per_sample_weights: Tensor, include_last_offset: bool
 ) -> Tensor:
     of = _module(module)
-    unique, places, padding = once(input, of.padding_idx)
-    bag_of = torch.searchsorted(offsets, torch.arange(len(input), device=input.device), right=True) - 1
-    bag_of = bag_of.clamp(max=len(gradient) - 1)
+    begins, num_in_bags = offsets, len(input)
+    if include_last_offset:
+        begins, num_in_bags = offsets[:-1], int(offsets[-1])
+    unique, places, padding = once(input[:num_in_bags], of.padding_idx)
+    bag_of = torch.searchsorted(begins, torch.arange(num_in_bags, device=input.device), right=True) - 1
+    found = torch.zeros_like(per_sample_weights)
     # What torch calls for its own: the mode is sum.
-    return torch.ops.aten._embedding_bag_per_sample_weights_backward(
-        gradient, of._rows(unique), places, offsets.long(), bag_of, 0, -1 if padding is None else padding
+    found[:num_in_bags] = torch.ops.aten._embedding_bag_per_sample_weights_backward(
+        gradient, of._rows(unique), places, begins.long(), bag_of, 0, -1 if padding is None else padding
     )
+    return found
 
 
 @_weights_backward.register_fake
