@@ -52,7 +52,11 @@ def loss_of(module: Any, bags: Any, *, weighted: bool = False) -> Any:
 @pytest.mark.parametrize(("optimizer", "steps"), [("SGD", 1000), ("Adam", 1000), ("SGD up", 50), ("Adam up", 50)])
 def test_a_thousand_steps(optimizer: str, steps: int) -> None:
     """Of three tables, with rows several times in a batch, padding, means, weights."""
-    kinds: list[dict[str, Any]] = [{"mode": "sum"}, {"mode": "mean", "padding_idx": 7}, {"mode": "sum", "padding_idx": 0}]
+    kinds: list[dict[str, Any]] = [
+        {"mode": "sum"},
+        {"mode": "mean", "padding_idx": 7},
+        {"mode": "sum", "padding_idx": 0},
+    ]
     pairs = [pair(seed, **kind) for seed, kind in enumerate(kinds)]
     make_ours, make_reference = OPTIMIZERS[optimizer]
     ours = make_ours([module.weight for _, module in pairs])

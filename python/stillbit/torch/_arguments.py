@@ -20,6 +20,16 @@ class Bags(NamedTuple):
     per_sample_weights: Tensor | None
     include_last_offset: bool
 
+    @property
+    def num_bags(self) -> int:
+        """How many results there are."""
+        return int(self.offsets.shape[0]) - self.include_last_offset
+
+    def have_gradient(self) -> bool:
+        """Say whether a gradient of the weights is wanted."""
+        weights = self.per_sample_weights
+        return weights is not None and weights.requires_grad and torch.is_grad_enabled()
+
 
 def check_input(input: Any, device: torch.device, what: str = "input") -> None:
     """Raise InvalidArgumentError unless an argument is a tensor of int32 or int64 where the module is."""

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
+from .. import _pool
 from ..errors import InvalidArgumentError
+from ._arguments import Bags, as_bags
 from ._embedding import EmbeddingBag
 
 
 class EmbeddingBagCollection(nn.Module):
-    """Embedding bags by the name of their feature, looked up together.
+    """Embedding bags by the name of their feature, looked up together: in one call, whose threads all tables share.
+
+    Bags that are trained, on a GPU, or on tables that are not compressed are looked up one after the other.
 
     Parameters
     ----------
@@ -56,11 +61,59 @@ class EmbeddingBagCollection(nn.Module):
         OutOfRangeError, UnsupportedError
             As by `EmbeddingBag.forward`.
         """
+        bags = self._bags(features)
+        if torch.compiler.is_compiling() or not all(bag._is_fused_for(each) for bag, each in bags.values()):
+            return {name: bag(*_arguments(features[name])) for name, (bag, _) in bags.items()}
+        requests = {name: bag._request(each, None) for name, (bag, each) in bags.items()}
+        _pool.run(list(requests.values()), torch.get_num_threads())
+        return {name: request.out for name, request in requests.items()}
+
+    def concatenated(self, features: Mapping[str, Any]) -> Tensor:
+        """Look up all features, side by side: ``torch.cat(list(forward(features).values()), dim=1)``, without copies.
+
+        Parameters
+        ----------
+        features : mapping of str to Tensor or tuple of Tensor
+            As of `forward`, with as many bags each.
+
+        Returns
+        -------
+        torch.Tensor
+            Shape ``(bags, sum of embedding_dim)``.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If features do not have as many bags, or tables not one dtype; or as by `forward`.
+        """
+        bags = self._bags(features)
+        counts = {name: each.num_bags for name, (_, each) in bags.items()}
+        if len(set(counts.values())) > 1:
+            raise InvalidArgumentError(f"features do not have as many bags each: {counts}")
+        dtypes = {bag.dtype for bag, _ in bags.values()}
+        if len(dtypes) > 1:
+            raise InvalidArgumentError(f"tables do not have one dtype: {', '.join(map(str, dtypes))}")
+        if torch.compiler.is_compiling() or not all(bag._is_fused_for(each) for bag, each in bags.values()):
+            return torch.cat(list(self(features).values()), dim=1)
+        widths = [bag.embedding_dim for bag, _ in bags.values()]
+        out = torch.empty((next(iter(counts.values())), sum(widths)), dtype=dtypes.pop())
+        columns = out.split(widths, dim=1)
+        _pool.run(
+            [bag._request(each, part) for (bag, each), part in zip(bags.values(), columns)], torch.get_num_threads()
+        )
+        return out
+
+    def _bags(self, features: Mapping[str, Any]) -> dict[str, tuple[EmbeddingBag, Bags]]:
         if features.keys() != self.embedding_bags.keys():
             differ = ", ".join(sorted(features.keys() ^ set(self.embedding_bags.keys())))
             raise InvalidArgumentError(f"features and bags do not have the same names: {differ}")
-        result = {}
-        for name, bag in self.embedding_bags.items():
-            arguments = features[name]
-            result[name] = bag(*arguments) if isinstance(arguments, tuple) else bag(arguments)
-        return result
+        return {name: (bag, as_bags(bag, *_arguments(features[name]))) for name, bag in self.embedding_bags.items()}
+
+
+def _arguments(feature: Any) -> tuple[Any, Any, Any]:
+    """Return input, offsets and weights of a feature; None for what it has not."""
+    given = feature if isinstance(feature, tuple) else (feature,)
+    if not 1 <= len(given) <= 3:
+        raise InvalidArgumentError(f"a feature is input, offsets and weights, and this has {len(given)} parts")
+    input, offsets, weights = (*given, None, None)[:3]
+    return input, offsets, weights

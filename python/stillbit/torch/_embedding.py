@@ -7,10 +7,12 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
+from .. import _pool
 from ..errors import InvalidArgumentError, UnsupportedError
+from ..tensor import CompressedTensor
 from ._arguments import Bags, as_bags, check_input
 from ._module import TableModule
-from ._pooling import pooled
+from ._pooling import check_first, pooled
 from ._tables import from_file
 from ._training import trained_bags, trained_rows
 
@@ -208,14 +210,33 @@ class EmbeddingBag(TableModule):
         bags = as_bags(self, input, offsets, per_sample_weights)
         if self._takes_gradients():
             return trained_bags(self.weight, bags, self.mode, self.padding_idx)
-        weights = bags.per_sample_weights
-        has_gradient = weights is not None and weights.requires_grad and torch.is_grad_enabled()
-        if has_gradient or torch.compiler.is_compiling():
+        if bags.have_gradient() or torch.compiler.is_compiling():
             return torch.ops.stillbit.embedding_bag(self._number, *bags)
-        return self._pool(*bags)
+        return self._pooled(*bags)
 
-    def _pool(self, *bags: Any) -> Tensor:
-        return pooled(self._rows, Bags(*bags), self.mode, self.padding_idx)
+    def _pooled(self, *arguments: Any) -> Tensor:
+        bags = Bags(*arguments)
+        if not self._is_fused():
+            return pooled(self._rows, bags, self.mode, self.padding_idx)
+        request = self._request(bags, None)
+        _pool.run([request], torch.get_num_threads())
+        return request.out
+
+    def _is_fused(self) -> bool:
+        """Say whether rows are pooled as they are expanded: from memory or a file, by the CPU."""
+        return self._gpu is None and isinstance(self.table, CompressedTensor)
+
+    def _is_fused_for(self, bags: Bags) -> bool:
+        """Say whether a lookup is that alone, without gradients."""
+        return self._is_fused() and not self._takes_gradients() and not bags.have_gradient()
+
+    def _request(self, bags: Bags, out: Tensor | None) -> _pool.Request:
+        """Return what `_pool.run` does for bags."""
+        input, offsets, weights, include_last_offset = bags
+        check_first(offsets)
+        return _pool.Request(
+            self.table, input, offsets, self.mode, weights, self.padding_idx, out, include_last_offset, "torch"
+        )
 
     def extra_repr(self) -> str:
         """Describe the module in one line."""

@@ -51,7 +51,7 @@ def _embedding_bag(
     per_sample_weights: Optional[Tensor],  # noqa: UP045
     include_last_offset: bool,
 ) -> Tensor:
-    return _module(module)._pool(input, offsets, per_sample_weights, include_last_offset)
+    return _module(module)._pooled(input, offsets, per_sample_weights, include_last_offset)
 
 
 @_embedding_bag.register_fake

@@ -56,13 +56,16 @@ def once(input: Tensor, padding_idx: int | None) -> tuple[Tensor, Tensor, int | 
     return unique, places[: input.numel()].view(input.shape), None if padding_idx is None else int(places[-1])
 
 
+def check_first(offsets: Tensor) -> None:
+    """Raise InvalidArgumentError unless the first bag begins with the input, as torch wants it."""
+    if len(offsets) > 0 and int(offsets[0]) != 0:
+        raise InvalidArgumentError(f"offsets begins with {int(offsets[0])}, not 0")
+
+
 def check_offsets(offsets: Tensor, num_input: int, include_last_offset: bool) -> None:
     """Raise InvalidArgumentError unless offsets begin with 0, do not decrease, and stay in the input."""
-    if len(offsets) == 0:
-        if include_last_offset:
-            raise InvalidArgumentError("offsets is empty, and with include_last_offset has one number at least")
-        return
-    if int(offsets[0]) != 0:
-        raise InvalidArgumentError(f"offsets begins with {int(offsets[0])}, not 0")
-    if int(offsets[-1]) > num_input or bool((offsets[1:] < offsets[:-1]).any()):
+    check_first(offsets)
+    if len(offsets) == 0 and include_last_offset:
+        raise InvalidArgumentError("offsets is empty, and with include_last_offset has one number at least")
+    if len(offsets) > 0 and (int(offsets[-1]) > num_input or bool((offsets[1:] < offsets[:-1]).any())):
         raise InvalidArgumentError(f"offsets decreases somewhere, or goes beyond the {num_input} numbers of input")
