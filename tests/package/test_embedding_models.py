@@ -43,7 +43,7 @@ INPUT = torch.randint(ROWS, (64,), generator=torch.Generator().manual_seed(0))
 def test_swap_of_a_model() -> None:
     model = Recommender().eval()
     wanted = model(INPUT)
-    swaps = sbt.compress_embeddings(model)
+    swaps = sbt.compress_embeddings(model, packing="packed")
     assert [each.names for each in swaps.swapped] == [
         ("lists.0",),
         ("by_name.user",),
@@ -253,11 +253,12 @@ def test_arguments_of_torchrec(weighted: bool) -> None:
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_collection_of_torchrec(weighted: bool) -> None:
-    pytest.importorskip("fbgemm_gpu")
-    pytest.importorskip("torchrec")
-    from torchrec.modules.embedding_configs import EmbeddingBagConfig, PoolingType
-    from torchrec.modules.embedding_modules import EmbeddingBagCollection
-    from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
+    try:
+        from torchrec.modules.embedding_configs import EmbeddingBagConfig, PoolingType
+        from torchrec.modules.embedding_modules import EmbeddingBagCollection
+        from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
+    except (ImportError, OSError) as error:  # OSError: its compiled part is for another torch
+        pytest.skip(f"torchrec cannot be imported: {error}")
 
     pooling = [PoolingType.SUM, PoolingType.SUM if weighted else PoolingType.MEAN]
     configs = [

@@ -78,9 +78,9 @@ def compress_embeddings(model: nn.Module, min_rows: int = 1000, *, trainable: bo
     min_rows : int
         Embeddings with fewer are left alone.
     trainable : bool
-        Whether the tables are to be trained; they are slotted then.
+        Whether the tables are to be trained.
     **options
-        Of `stillbit.compress`. Without ``packing``, tables are packed, or slotted where they are to be trained.
+        Of `stillbit.compress`: ``packing="packed"`` makes tables smaller, lookups slower, and training impossible.
 
     Returns
     -------
@@ -94,7 +94,6 @@ def compress_embeddings(model: nn.Module, min_rows: int = 1000, *, trainable: bo
     """
     if isinstance(model, (nn.Embedding, nn.EmbeddingBag)):
         raise InvalidArgumentError("the model is an embedding itself, and nothing holds it: use from_module")
-    options = {"packing": "slotted" if trainable else "packed", **options}
     swaps = Swaps([], {})
     for modules in _by_weight(model).values():
         names = tuple(name for each in modules for name in each)
