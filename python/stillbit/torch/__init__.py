@@ -7,10 +7,13 @@ torch.Size([2, 64])
 
 Frozen tables are data: looking rows up is not differentiable, `gather` never is, and results require no gradient but
 for ``per_sample_weights``. Tables that are to be trained say so (``trainable=True``).
+
+`save_on_cpu_compressed` keeps what training saves for the backward pass compressed.
 """
 
 from __future__ import annotations
 
+from ._activations import save_on_cpu_compressed
 from ._collection import EmbeddingBagCollection
 from ._embedding import Embedding, EmbeddingBag
 from ._gather import gather
@@ -30,4 +33,5 @@ __all__ = [
     "TableParameter",
     "compress_embeddings",
     "gather",
+    "save_on_cpu_compressed",
 ]

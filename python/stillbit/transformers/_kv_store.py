@@ -1,0 +1,230 @@
+"""Keys or values of one layer: older tokens compressed in chunks, the newest as they are."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .._fit import Fit
+from ..errors import InvalidArgumentError
+from ..tensor import CompressedTensor
+from ._kv_workers import Workers
+
+SERIAL_ELEMENTS = 32_768  # torch's grain: copies of more are split over threads
+
+
+@dataclass(frozen=True)
+class Options:
+    """What all layers of a cache have in common; `KVCache` describes them."""
+
+    chunk_length: int
+    tail_length: int
+    codec: str | None
+    objective: str
+    device: Any  # of compressed rows, where it is not the host
+
+
+class Chunk:
+    """Neighbouring tokens, compressed: a table for each sequence of the batch, a row for each token. Immutable.
+
+    A sequence that was picked twice, by beam search, has one table. Tables that no sequence needs any more go.
+
+    Parameters
+    ----------
+    tables : tuple of CompressedTensor
+        Of shape (tokens, heads, size).
+    sources : tuple, optional
+        What expands them where they are needed: for a GPU, a `stillbit.cuda.Table` of each.
+    """
+
+    __slots__ = ("length", "sources", "tables")
+
+    def __init__(self, tables: tuple[CompressedTensor, ...], sources: tuple[Any, ...] | None = None) -> None:
+        self.tables = tables
+        self.sources: tuple[Any, ...] = tables if sources is None else sources
+        self.length = len(tables[0])
+
+    def __deepcopy__(self, _: object) -> Chunk:
+        return self
+
+    def select(self, index: list[int]) -> Chunk:
+        """Return the chunk of other sequences."""
+        return Chunk(tuple(self.tables[i] for i in index), tuple(self.sources[i] for i in index))
+
+    def expand(self, out: Tensor, begin: int, end: int) -> None:
+        """Write some tokens to `out`, of shape (batch, heads, end - begin, size)."""
+        done: dict[int, int] = {}
+        for i, source in enumerate(self.sources):
+            first = done.setdefault(id(source), i)
+            if first != i:
+                out[i].copy_(out[first])
+                continue
+            if (begin, end) == (0, self.length):
+                rows = source.decompress()
+            else:
+                rows = source.gather(torch.arange(begin, end, device=source_device(source)))
+            place_tokens(out[i], rows)
+
+
+def source_device(source: Any) -> Any:
+    """Return where the row numbers of a gather have to be."""
+    return "cpu" if isinstance(source, CompressedTensor) else source.device
+
+
+def place_tokens(out: Tensor, rows: Tensor) -> None:
+    """Copy (tokens, heads, size) to (heads, tokens, size)."""
+    # So many at a time that torch starts no threads for them: this is one of several.
+    step = max(SERIAL_ELEMENTS // rows[0].numel(), 1) if out.is_cpu else len(rows)
+    for begin in range(0, len(rows), step):
+        out[:, begin : begin + step].copy_(rows[begin : begin + step].transpose(0, 1))
+
+
+class Store:
+    """Keys or values of one layer, of shape (batch, heads, tokens, size).
+
+    Parameters
+    ----------
+    like : torch.Tensor
+        Says batch, heads, size, dtype and device.
+    options : Options
+        Of the cache.
+    """
+
+    def __init__(self, like: Tensor, options: Options) -> None:
+        self.options = options
+        self.chunks: list[Chunk] = []
+        self.skipped = 0  # tokens at the beginning of the first chunk that are gone
+        self.tail = like.detach()[:, :, :0].clone()
+        self.fit = Fit(options.codec, options.objective, row_dims=2)
+
+    @property
+    def length(self) -> int:
+        """Tokens."""
+        return sum(chunk.length for chunk in self.chunks) - self.skipped + int(self.tail.shape[2])
+
+    @property
+    def token_nbytes(self) -> int:
+        """Bytes of a token of all sequences, as it is."""
+        batch, heads, _, size = self.tail.shape
+        return int(batch * heads * size * self.tail.element_size())
+
+    def check(self, states: Tensor, what: str) -> None:
+        """Raise InvalidArgumentError unless states continue those that there are."""
+        tail = self.tail
+        wanted = (*tail.shape[:2], tail.shape[3])
+        if states.dim() != 4 or (*states.shape[:2], states.shape[3]) != wanted:
+            batch, heads, size = wanted
+            shape = f"({batch}, {heads}, tokens, {size})"
+            raise InvalidArgumentError(f"{what} have shape {tuple(states.shape)}, and the cache holds {shape}")
+        if states.dtype != tail.dtype or states.device != tail.device:
+            held = f"{tail.dtype} on {tail.device}"
+            raise InvalidArgumentError(f"{what} are {states.dtype} on {states.device}, and the cache holds {held}")
+
+    def append(self, states: Tensor, workers: Workers) -> None:
+        """Add tokens at the end; compress what then is beyond the tail."""
+        tail = torch.cat([self.tail, states.detach()], dim=2) if self.tail.shape[2] else states.detach()
+        length = self.options.chunk_length
+        num_chunks = max(tail.shape[2] - self.options.tail_length, 0) // length
+        self._compress([tail[:, :, i * length : (i + 1) * length] for i in range(num_chunks)], workers)
+        # A copy, so that the prompt's memory is not kept for the sake of its end.
+        self.tail = tail[:, :, num_chunks * length :].clone()
+
+    def compress_tail(self, workers: Workers) -> None:
+        """Compress all that is not compressed yet."""
+        if self.tail.shape[2]:
+            self._compress([self.tail], workers)
+            self.tail = self.tail[:, :, :0].clone()
+
+    def _compress(self, parts: list[Tensor], workers: Workers) -> None:
+        sequences = [sequence for part in parts for sequence in part]
+        if not sequences:
+            return
+        if self.fit.plan is None:
+            self.fit.learn(token_rows(sequences[len(sequences) // 2]))  # the prompt's beginning is often a template
+        tables = workers.map(lambda sequence: self.fit.follow(token_rows(sequence)), sequences)
+        for i, table in enumerate(tables):
+            if not self.fit.fits(table):
+                tables[i] = min(table, self.fit.learn(token_rows(sequences[i])), key=lambda each: each.nbytes)
+        batch = len(parts[0])
+        for i in range(len(parts)):
+            self.add(tuple(tables[i * batch : (i + 1) * batch]))
+
+    def add(self, tables: tuple[CompressedTensor, ...]) -> None:
+        """Add a chunk behind the others: a table for each sequence, the same one where they are the same."""
+        device = self.tail.device
+        if device.type != "cuda":
+            self.chunks.append(Chunk(tables))
+            return
+        from ..cuda import Table
+
+        placement = "in_place" if self.options.device is None else "device"
+        copies = {id(table): Table(table, device, placement) for table in tables}
+        self.chunks.append(Chunk(tables, tuple(copies[id(table)] for table in tables)))
+
+    def parts(self, out: Tensor) -> Iterator[tuple[Chunk, Tensor, int, int]]:
+        """Yield arguments of `Chunk.expand` that write all compressed tokens to the beginning of `out`."""
+        place, begin = 0, self.skipped
+        for chunk in self.chunks:
+            length = chunk.length - begin
+            yield chunk, out[:, :, place : place + length], begin, chunk.length
+            place, begin = place + length, 0
+
+    def put_tail(self, out: Tensor) -> None:
+        """Write the tokens that are not compressed to their place in `out`, which begins with the first token."""
+        end = self.length
+        out[:, :, end - self.tail.shape[2] : end].copy_(self.tail)
+
+    def select(self, index: list[int]) -> None:
+        """Keep some sequences of the batch, in some order."""
+        self.chunks = [chunk.select(index) for chunk in self.chunks]
+        self.tail = self.tail.index_select(0, torch.tensor(index, device=self.tail.device))
+
+    def drop_first(self, num_tokens: int) -> None:
+        """Forget tokens at the beginning."""
+        while self.chunks and self.skipped + num_tokens >= self.chunks[0].length:
+            num_tokens -= self.chunks.pop(0).length - self.skipped
+            self.skipped = 0
+        if self.chunks:
+            self.skipped += num_tokens
+        elif num_tokens:
+            self.tail = self.tail[:, :, num_tokens:].clone()
+
+    def drop_last(self, num_tokens: int) -> None:
+        """Forget tokens at the end. A chunk that loses some, but not all, becomes the tail."""
+        in_tail = min(num_tokens, self.tail.shape[2])
+        self.tail = self.tail[:, :, : self.tail.shape[2] - in_tail].clone()
+        num_tokens -= in_tail
+        while num_tokens and self.chunks:
+            chunk = self.chunks.pop()
+            begin = 0 if self.chunks else self.skipped
+            end = max(chunk.length - num_tokens, begin)
+            num_tokens -= min(num_tokens, chunk.length - begin)
+            if end > begin:
+                batch, heads, _, size = self.tail.shape
+                self.tail = self.tail.new_empty((batch, heads, end - begin, size))
+                chunk.expand(self.tail, begin, end)
+            if not self.chunks:
+                self.skipped = 0
+
+    def tables(self) -> Iterator[CompressedTensor]:
+        """Yield each table once."""
+        seen: set[int] = set()
+        for chunk in self.chunks:
+            for table in chunk.tables:
+                if id(table) not in seen:
+                    seen.add(id(table))
+                    yield table
+
+    @property
+    def compressed_nbytes(self) -> int:
+        """Bytes of all compressed tokens as they are stored."""
+        return sum(table.nbytes for table in self.tables())
+
+
+def token_rows(sequence: Tensor) -> Tensor:
+    """Return (heads, tokens, size) as rows in the host's memory, one for each token."""
+    return sequence.transpose(0, 1).contiguous().cpu()
