@@ -28,7 +28,7 @@ class save_on_cpu_compressed(saved_tensors_hooks):
     As `torch.autograd.graph.save_on_cpu`, which keeps it as it is. Every tensor comes back with the same bits, shape
     and strides, so gradients are the same to the last bit. What is saved several times is kept once. Left as they are:
     parameters and other leaves that require a gradient, views of these, small tensors, and what has no memory that can
-    be compressed (sparse, quantized and complex128 tensors, tensors of subclasses, views with large gaps or overlaps).
+    be compressed (sparse and complex128 tensors, tensors of subclasses, views with large gaps or overlaps).
 
     An object may be entered again, and is better: what it saved in one step says how to compress the next.
 

@@ -16,6 +16,7 @@ from ..errors import CorruptError, MismatchError, UnsupportedError
 from ..files import inspect_file, load_file, save_file
 from ..tensor import CompressedTensor
 from ._kv_layers import CompressedLayer, CompressedSlidingLayer
+from ._kv_modes import on_plain_tensors
 from ._kv_store import Store
 
 KEY = "stillbit.kv_cache"
@@ -82,6 +83,7 @@ def _described_store(name: str, store: Store, tensors: dict[str, CompressedTenso
     }
 
 
+@on_plain_tensors
 def fill(path: Any, cache: Any, device: Any) -> None:
     """Put what a file holds into a cache that is empty."""
     about = _description(path)

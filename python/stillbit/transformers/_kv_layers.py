@@ -4,33 +4,20 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
-from functools import wraps
 from time import perf_counter
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 from transformers.cache_utils import DynamicLayer
 
 from ..errors import InvalidArgumentError
+from ._kv_modes import on_plain_tensors
 from ._kv_ring import Ring, expand
 from ._kv_store import Options, Store
 
-Method = TypeVar("Method", bound=Callable[..., Any])
-
 # Each state of each layer has a number of its own, so that what was expanded in advance is known to be of it.
 _states = itertools.count()
-
-
-def on_plain_tensors(method: Method) -> Method:
-    """Run a method so that tensors it makes can be written to later, whatever mode the model runs in."""
-
-    @wraps(method)
-    def run(*args: Any, **kwargs: Any) -> Any:
-        with torch.inference_mode(False), torch.no_grad():
-            return method(*args, **kwargs)
-
-    return cast(Method, run)
 
 
 class CompressedLayer(DynamicLayer):

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ._kv_modes import on_plain_tensors
 from ._kv_store import Chunk, Store
 from ._kv_workers import Job, Workers
 
@@ -89,11 +90,11 @@ class Expansion:
             torch.cuda.current_stream(self.outs[0].device).wait_event(self._event)
 
 
+@on_plain_tensors  # threads inherit no modes
 def expand(part: Part) -> None:
     """Expand a part of a chunk."""
     chunk, out, begin, end = part
-    with torch.inference_mode(False), torch.no_grad():  # threads do not inherit them
-        chunk.expand(out, begin, end)
+    chunk.expand(out, begin, end)
 
 
 class Ring:
@@ -128,6 +129,7 @@ class Ring:
         self.peak_nbytes = 0
         self.seconds = 0.0  # that somebody waited
 
+    @on_plain_tensors
     def take(self, key: tuple[Any, ...], stores: tuple[Store, Store], new_tokens: int) -> tuple[Tensor, Tensor]:
         """Return keys and values with room for new tokens behind those that there are.
 
@@ -155,6 +157,7 @@ class Ring:
         self.seconds += perf_counter() - begin
         return expansion.outs
 
+    @on_plain_tensors
     def expect(self, key: tuple[Any, ...], stores: tuple[Store, Store], new_tokens: int) -> None:
         """Begin to expand what is going to be taken next, if the arguments are then the same."""
         if self.ahead and any(store.chunks for store in stores):

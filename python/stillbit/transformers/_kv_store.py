@@ -148,7 +148,8 @@ class Store:
         tables = workers.map(lambda sequence: self.fit.follow(token_rows(sequence)), sequences)
         for i, table in enumerate(tables):
             if not self.fit.fits(table):
-                tables[i] = min(table, self.fit.learn(token_rows(sequences[i])), key=lambda each: each.nbytes)
+                # By the plan that the one before it may have made, or one of its own.
+                tables[i] = min(table, self.fit.compress(token_rows(sequences[i])), key=lambda each: each.nbytes)
         batch = len(parts[0])
         for i in range(len(parts)):
             self.add(tuple(tables[i * batch : (i + 1) * batch]))

@@ -112,8 +112,7 @@ class KVCache(DynamicCache):
             If it is of a model of another shape, or no cache.
         """
         cache = cls(config, **options)
-        with torch.inference_mode(False):
-            _kv_files.fill(path, cache, torch.device(to))
+        _kv_files.fill(path, cache, torch.device(to))
         return cache
 
     def save(self, path: Any, metadata: Mapping[str, str] | None = None) -> None:
