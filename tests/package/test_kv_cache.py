@@ -184,7 +184,7 @@ OPERATIONS = ["update"] * 3 + OTHERS
 
 def apply(cache: Any, operation: str, number: int, seed: int, window: int) -> tuple[Any, list[Any]]:
     """Do one operation; return the cache, which may be another one then, and what updates returned."""
-    batch = cache.layers[0].keys.shape[0] if cache.get_seq_length() else 2
+    batch = cache.layers[0].keys.shape[0] if cache.is_initialized else 2
     returned = []
     if operation == "update":
         for layer in range(2):
