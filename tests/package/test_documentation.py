@@ -19,7 +19,7 @@ OPTIONAL = ["torch", "torch_geometric", "torchrec", "transformers", "accelerate"
 @pytest.mark.parametrize("program", PROGRAMS)
 def test_program(program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for package in OPTIONAL:
-        if re.search(rf"^ *(import|from) {package}\b", program, re.MULTILINE):
+        if re.search(rf"^ *(import|from) (stillbit\.)?{package}\b", program, re.MULTILINE):
             pytest.importorskip(package)
     monkeypatch.chdir(tmp_path)
     exec(compile(program, "program", "exec"), {"__name__": "program"})
