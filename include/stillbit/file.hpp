@@ -77,7 +77,7 @@ struct CompressFileOptions {
   CompressOptions tensor{.packing = Packing::kPacked};
 
   /// Reads the elements as this dtype of the same width: u16 that holds bf16, u8 that holds fp8.
-  std::optional<DType> as;
+  std::optional<DType> as = {};
 };
 
 /// Compresses a .npy, .safetensors or .safetensors.index.json file into one .safetensors file, in memory that does not

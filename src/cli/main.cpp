@@ -148,13 +148,14 @@ int run(int argc, char** argv) {
   bench->callback([&] { command = sb::cli::bench; });
 
   CLI::App* report = app.add_subcommand("report", "where the bits go, as a page for the browser");
-  add_file(*report, request);
-  report->add_option("-o,--output", request.output, "the .html file")
-      ->required()
-      ->check(ending({".html"}, "the output must be a .html file"));
+  add_file(*report, request, kFileHelp);
+  report->add_option("-o,--output", request.output, "the .html file")->required();
   add_compress_options(*report, request);
   add_threads(*report, request);
-  report->callback([&] { command = sb::cli::report; });
+  report->callback([&] {
+    check_output(request, {".html"}, "the output must be a .html file");
+    command = sb::cli::report;
+  });
 
   try {
     app.parse(argc, argv);
