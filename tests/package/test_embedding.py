@@ -42,7 +42,7 @@ def test_random_bags(dtype: Any, mode: str, padding_idx: int | None) -> None:
         arguments = {"mode": mode, "include_last_offset": last, "padding_idx": padding_idx}
         reference, fused = both(table, **arguments)
         bags = random_bags(seed, ROWS, dtype, index=index, last=last, two=two)
-        for ours in [fused, pooled_by_torch(table, **arguments)]:
+        for ours in [fused, pooled_by_torch(table, **arguments), sbt.EmbeddingBag(table, trainable=True, **arguments)]:
             assert_same_bits(ours(bags.input, bags.offsets), reference(bags.input, bags.offsets))
             if mode == "sum":
                 assert_same_bits(ours(*bags), reference(*bags))

@@ -217,7 +217,7 @@ class EmbeddingBag(TableModule):
     def _pooled(self, *arguments: Any) -> Tensor:
         bags = Bags(*arguments)
         if not self._is_fused():
-            return pooled(self._rows, bags, self.mode, self.padding_idx)
+            return pooled(self._rows, bags, self.mode, self.padding_idx, each_once=self._gpu is not None)
         request = self._request(bags, None)
         _pool.run([request], torch.get_num_threads())
         return request.out

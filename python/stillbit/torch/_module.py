@@ -9,7 +9,6 @@ from torch import Tensor, nn
 
 from .. import _pickling
 from .._compress import compress
-from .._sharded import ShardedTensor
 from ..errors import Error, MismatchError, OutOfRangeError, UnsupportedError
 from ..tensor import CompressedTensor
 from . import _lookup
@@ -72,7 +71,7 @@ class TableModule(nn.Module):
         """Expand the whole table: what ``weight`` is elsewhere."""
         if self._gpu is not None:
             return self._gpu.decompress()
-        if isinstance(self.table, (CompressedTensor, ShardedTensor)):
+        if hasattr(self.table, "decompress"):
             return self.table.decompress(like="torch")
         return self._rows(torch.arange(self.num_embeddings))
 

@@ -1,4 +1,4 @@
-"""Bags pooled by torch, of rows that were fetched once."""
+"""Bags pooled by torch, of rows that were fetched for it."""
 
 from __future__ import annotations
 
@@ -13,16 +13,24 @@ from ._arguments import Bags
 
 
 def pooled(
-    rows_of: Callable[[Tensor], Tensor], bags: Bags, mode: str, padding_idx: int | None, sparse: bool = False
+    rows_of: Callable[[Tensor], Tensor],
+    bags: Bags,
+    mode: str,
+    padding_idx: int | None,
+    *,
+    each_once: bool,
+    sparse: bool = False,
 ) -> Tensor:
-    """Fetch each row of a batch once, and let torch pool them: its own arithmetic, gradients and order of summation.
+    """Fetch the rows of a batch, and let torch pool them: its own arithmetic, gradients and order of summation.
 
     Parameters
     ----------
     rows_of : callable
-        Gives rows by number; no number comes twice.
+        Gives rows by number.
     bags : Bags
         Of which rows.
+    each_once : bool
+        Ask for each row once, in ascending order. Finding them takes a sort, and pays where rows come over a link.
     mode, padding_idx, sparse
         As of `torch.nn.functional.embedding_bag`.
     """
@@ -31,10 +39,10 @@ def pooled(
     if bags.include_last_offset:  # what is behind belongs to no bag
         input = input[: int(bags.offsets[-1])]
         weights = None if weights is None else weights[: len(input)]
-    unique, places, padding = once(input, padding_idx)
+    numbers, places, padding = once(input, padding_idx) if each_once else in_turn(input, padding_idx)
     return F.embedding_bag(
         places,
-        rows_of(unique),
+        rows_of(numbers),
         bags.offsets.long(),
         mode=mode,
         sparse=sparse,
@@ -44,16 +52,26 @@ def pooled(
     )
 
 
-def once(input: Tensor, padding_idx: int | None) -> tuple[Tensor, Tensor, int | None]:
-    """Return each row number of an input once, ascending; where those of the input are in it; and where padding is.
+def in_turn(input: Tensor, padding_idx: int | None) -> tuple[Tensor, Tensor, int | None]:
+    """Return row numbers to fetch, where those of the input are in them, and where padding is.
 
     The row of padding comes along, used or not: torch adds in another way where there is a padding_idx.
     """
-    numbers = input.reshape(-1)
-    if padding_idx is not None:
-        numbers = torch.cat([numbers, numbers.new_tensor([padding_idx])])
+    places = torch.arange(len(input), device=input.device)
+    if padding_idx is None:
+        return input, places, None
+    return _with(input, padding_idx), torch.where(input == padding_idx, len(input), places), len(input)
+
+
+def once(input: Tensor, padding_idx: int | None) -> tuple[Tensor, Tensor, int | None]:
+    """Return the same, of an input of any shape, with no row number twice, ascending."""
+    numbers = input.reshape(-1) if padding_idx is None else _with(input.reshape(-1), padding_idx)
     unique, places = torch.unique(numbers, return_inverse=True)
     return unique, places[: input.numel()].view(input.shape), None if padding_idx is None else int(places[-1])
+
+
+def _with(input: Tensor, padding_idx: int) -> Tensor:
+    return torch.cat([input, input.new_tensor([padding_idx])])
 
 
 def check_first(offsets: Tensor) -> None:

@@ -21,8 +21,9 @@ from ..tensor import CompressedTensor
 class Table(Protocol):
     """A matrix whose rows can be read: `CompressedTensor`, `ShardedTensor`, `TieredTable`, or one of your own.
 
-    A table that can be trained also has ``update(index, rows)``; one that goes into a state dict is a
-    `CompressedTensor`.
+    A table that can be trained also has ``update(index, rows)``, and one that knows a shorter way to expand all of
+    itself ``decompress(like="torch")``. Only a `CompressedTensor` goes into a state dict, to a GPU, and is pooled as it
+    is expanded.
     """
 
     @property

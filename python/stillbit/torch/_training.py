@@ -116,4 +116,11 @@ def trained_rows(parameter: TableParameter, input: Tensor, padding_idx: int | No
 @torch.compiler.disable
 def trained_bags(parameter: TableParameter, bags: Bags, mode: str, padding_idx: int | None) -> Tensor:
     """Return pooled rows that have a gradient; torch has none that is sparse of maxima: the rows' is, as a whole."""
-    return pooled(lambda unique: TableRows.apply(parameter, unique), bags, mode, padding_idx, sparse=mode != "max")
+    return pooled(
+        lambda unique: TableRows.apply(parameter, unique),
+        bags,
+        mode,
+        padding_idx,
+        each_once=True,
+        sparse=mode != "max",
+    )
