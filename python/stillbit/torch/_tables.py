@@ -12,9 +12,8 @@ from torch import Tensor
 from .. import files
 from .._compress import compress
 from .._kinds import torch_kind
-from .._sharded import INDEX_SUFFIX, ShardedTensor
+from .._sharded import INDEX_SUFFIX
 from ..errors import InvalidArgumentError, MissingPackageError
-from ..tensor import CompressedTensor
 
 
 @runtime_checkable
@@ -78,8 +77,9 @@ def check_rows(table: Table) -> None:
     """Raise InvalidArgumentError unless the table is a matrix and its rows are a matrix's."""
     if len(table.shape) != 2:
         raise InvalidArgumentError(f"a table is a matrix, and this has shape {tuple(table.shape)}")
-    if isinstance(table, (CompressedTensor, ShardedTensor)) and table.row_dims != 1:
-        raise InvalidArgumentError(f"the table was compressed with row_dims={table.row_dims}: compress it with 1")
+    row_dims = getattr(table, "row_dims", 1)
+    if row_dims != 1:
+        raise InvalidArgumentError(f"the table was compressed with row_dims={row_dims}: compress it with 1")
 
 
 def from_file(path: Any, name: str, options: dict[str, Any]) -> Table:
