@@ -87,7 +87,6 @@ def print_ratios(cache: KVCache) -> None:
 
 def print_times(cache: KVCache, expected: DynamicCache, repeats: int) -> None:
     """Print how long it takes to restore a layer, and to copy it as it is."""
-    one = torch.zeros(expected.layers[0].keys.shape[0], *cache.layers[0].stores[0].tail.shape[1:])[:, :, :1]
     restore, copy = [], []
     for layer, raw in zip(cache.layers, expected.layers, strict=True):
         outs = cache.ring.take((object(),), layer.stores, 0)
@@ -98,16 +97,19 @@ def print_times(cache: KVCache, expected: DynamicCache, repeats: int) -> None:
             copy.append(seconds(lambda outs=outs, raw=raw: (outs[0].copy_(raw.keys), outs[1].copy_(raw.values)), 1))
     nbytes = cache.raw_nbytes / len(cache.layers)
     for name, took in [("restore", restore), ("copy", copy)]:
-        print(f"{name} a layer of {nbytes / 1e6:.1f} MB: {median(took) * 1e3:.2f} ms, {nbytes / median(took) / 1e9:.2f} GB/s")
+        print(
+            f"{name} a layer of {nbytes / 1e6:.1f} MB: {median(took) * 1e3:.2f} ms, {nbytes / median(took) / 1e9:.2f} GB/s"
+        )
     print(f"restore / copy: {median(copy) / median(restore):.2f} × its speed")
     print(f"compress, the prompt: {cache.raw_nbytes / cache.seconds['compress'] / 1e9:.2f} GB/s, plans included")
-    del one
 
 
 def main() -> None:
     """Train or load, fill, compare, print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.ArgumentDefaultsHelpFormatter)
-    parser.add_argument("--model", type=Path, help="a folder with a Llama of bytes: trained and kept there if it is none")
+    parser.add_argument(
+        "--model", type=Path, help="a folder with a Llama of bytes: trained and kept there if it is none"
+    )
     parser.add_argument("--steps", type=int, default=300)
     parser.add_argument("--tokens", type=int, default=2048)
     parser.add_argument("--batch", type=int, default=16)

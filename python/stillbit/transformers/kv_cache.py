@@ -7,21 +7,25 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers.cache_utils import (
-    DYNAMIC_LAYER_TYPE_MAPPING,
-    Cache,
-    DynamicCache,
-    LinearAttentionCacheLayerMixin,
-    get_layer_types_and_kwargs,
-)
 
 from .._arguments import count
-from ..errors import InvalidArgumentError, UnsupportedError
+from ..errors import InvalidArgumentError, MissingPackageError, UnsupportedError
 from . import _kv_files
 from ._kv_layers import CompressedLayer, CompressedSlidingLayer
 from ._kv_ring import Ring
 from ._kv_store import Options
 from ._kv_workers import Workers
+
+try:
+    from transformers.cache_utils import (
+        DYNAMIC_LAYER_TYPE_MAPPING,
+        Cache,
+        DynamicCache,
+        LinearAttentionCacheLayerMixin,
+        get_layer_types_and_kwargs,
+    )
+except ImportError as error:
+    raise MissingPackageError("KVCache needs transformers 5.23 or newer: pip install -U transformers") from error
 
 __all__ = ["KVCache"]
 
