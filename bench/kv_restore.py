@@ -97,9 +97,8 @@ def print_times(cache: KVCache, expected: DynamicCache, repeats: int) -> None:
             copy.append(seconds(lambda outs=outs, raw=raw: (outs[0].copy_(raw.keys), outs[1].copy_(raw.values)), 1))
     nbytes = cache.raw_nbytes / len(cache.layers)
     for name, took in [("restore", restore), ("copy", copy)]:
-        print(
-            f"{name} a layer of {nbytes / 1e6:.1f} MB: {median(took) * 1e3:.2f} ms, {nbytes / median(took) / 1e9:.2f} GB/s"
-        )
+        speed = f"{median(took) * 1e3:.2f} ms, {nbytes / median(took) / 1e9:.2f} GB/s"
+        print(f"{name} a layer of {nbytes / 1e6:.1f} MB: {speed}")
     print(f"restore / copy: {median(copy) / median(restore):.2f} × its speed")
     print(f"compress, the prompt: {cache.raw_nbytes / cache.seconds['compress'] / 1e9:.2f} GB/s, plans included")
 
