@@ -54,8 +54,8 @@ class KVCache(DynamicCache):
     codec, objective
         As of `stillbit.compress`.
     device : str or torch.device, optional
-        Where compressed tokens are kept if the model is on a GPU: the host's pinned memory, or, with ``"cuda"``, the
-        GPU's own.
+        Where compressed tokens are expanded from if the model is on a GPU: the host's pinned memory, or, with
+        ``"cuda"``, the GPU's own. The host has a copy then, too, for `save`.
     prefetch : bool
         Whether to expand the next layer while the model computes with this one.
     num_threads : int
