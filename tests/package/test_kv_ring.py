@@ -177,6 +177,21 @@ def test_a_call_that_fails(num_threads: int) -> None:
     assert copy.deepcopy(workers).map(work, [1, 2]) == [1, 2]
 
 
+def test_after_an_interrupt_no_thread_is_at_work() -> None:
+    gate, left = threading.Barrier(2, timeout=20), threading.Event()
+
+    def work(_: int) -> None:
+        gate.wait()
+        if threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+        left.wait(0.2)
+        left.set()
+
+    with pytest.raises(KeyboardInterrupt):
+        Workers(1).map(work, range(2))
+    assert left.is_set()
+
+
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_a_fork_has_threads_of_its_own() -> None:
     workers = Workers(1)

@@ -135,7 +135,7 @@ def _store(name: str, found: Any, tensors: Mapping[str, Any], options: Any, devi
     for numbers in found["chunks"]:
         tables = [tensors[f"{name}.{i}"] for i in numbers]
         for table in tables:
-            if table.shape != (len(tables[0]), heads, size) or table.dtype != dtype or len(tables) != batch:
+            if table.shape != (heads, tables[0].shape[1], size) or table.dtype != dtype or len(tables) != batch:
                 raise ValueError(f"{name} has a chunk of shape {table.shape}")
         store.add(tuple(tables))
     if tail:

@@ -42,11 +42,11 @@ class Job:
         """Help, wait for the rest, and return all results; raise what a call raised."""
         try:
             self.run()
-        except BaseException:
+            for future in self.futures:
+                future.result()
+        except BaseException:  # Ctrl-C among them: nobody may write to memory that is used again
             self.discard()
             raise
-        for future in self.futures:
-            future.result()
         return self._results
 
     def discard(self) -> None:
