@@ -28,10 +28,14 @@ class TileCounts {
   Result<void> for_each_tile(const Take& take) {
     const RowGeometry tiles = header_.stored_tiles();
     Result<void> result;
-    planner::for_each_run(tiles.num_rows, tiles.row_bytes, sample_bytes_,
-                          [&](std::uint64_t first, std::uint64_t count) {
-                            for (std::uint64_t i = first; i < first + count && result.ok(); ++i) result = take(i);
-                          });
+    const auto take_run = [&](std::uint64_t first, std::uint64_t count) {
+      for (std::uint64_t i = first; i < first + count && result.ok(); ++i) result = take(i);
+    };
+    if (tiles.num_bytes() <= sample_bytes_) {
+      take_run(0, tiles.num_rows);
+    } else {
+      planner::for_each_run(tiles.num_rows, tiles.row_bytes, sample_bytes_, take_run);
+    }
     return result;
   }
 

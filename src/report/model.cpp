@@ -82,6 +82,7 @@ Json tensor(const TensorAnalysis& analysis) {
                  {"stored_bytes", info.stored_bytes},
                  {"metadata_bytes", info.metadata_bytes},
                  {"ratio", info.ratio()},
+                 {"transfer_ratio", analysis.is_estimate ? Json() : Json(info.transfer_ratio)},
                  {"prices", std::move(prices)},
                  {"num_rows", analysis.num_rows},
                  {"row_bytes", analysis.row_bytes},

@@ -44,7 +44,7 @@ struct Files {
       stored.emplace_back(name, compress(tensor.view(), {.codec = Codec::kRaw, .row_dims = 0}));
     save(folder.path() / "plain.safetensors", stored);
     decompress_file(folder.path() / "plain.safetensors", raw);
-    compress_file(raw, compressed, {.tensor = options});
+    compress_file(raw, compressed, {.tensor = options, .as = {}});
   }
 };
 

@@ -63,7 +63,7 @@ function drawBits(figure, bits, storedBytes, rawBytes, numbers) {
       .style("fill", `var(--use-${use})`).append("title").text(`${USES[use][0]}: ${bytes(count / 8)}`);
     at += count;
   }
-  svg.append("rect").attr("class", "frame").attr("x", 0.5).attr("y", 2).attr("height", 24).attr("width", x(8 * rawBytes) - 1);
+  svg.append("rect").attr("class", "frame").attr("x", 0.5).attr("y", 2).attr("height", 24).attr("width", Math.max(0, x(8 * rawBytes) - 1));
   svg.append("text").attr("x", width).attr("y", 42).attr("text-anchor", "end").attr("class", "soft").text(`raw: ${bytes(rawBytes)}`);
   svg.append("text").attr("x", 0).attr("y", 42).attr("class", "soft").text(`stored: ${bytes(storedBytes)}`);
   const rows = used.sort((a, b) => b[1] - a[1]).map(([use, count]) => [
@@ -153,6 +153,6 @@ function drawBound(figure, tensor) {
   const what = use.is_integer
     ? "The bound: the order-0 entropy of how many bits integers need, and all bits below the highest and signs as they are."
     : "The bound: the order-0 entropy of the exponents, and all signs and mantissas as they are.";
-  caption(figure, `${above === null ? "" : `Stored is ${signed(above)} against the bound. `}${what} Below it gets what finds more in common ` +
+  caption(figure, `${above === null ? "" : `Stored is ${percent(Math.abs(above))} ${above < 0 ? "below" : "above"} the bound. `}${what} Below it gets what finds more in common ` +
     "than exponents: zeros, values or rows that repeat, bits that depend on the column.");
 }

@@ -30,8 +30,8 @@ function drawCodecs(figure, tensors) {
 function drawLead(model) {
   const saved = model.raw_bytes > 0 ? 1 - model.stored_bytes / model.raw_bytes : 0;
   byId("lead").textContent = model.is_compressed
-    ? `A compressed file of ${bytes(model.file_bytes)}: ${plural(model.tensors.length, "tensor")} of ${bytes(model.raw_bytes)} take ${bytes(model.stored_bytes)}, ${percent(saved)} less.`
-    : `Not compressed: ${plural(model.tensors.length, "tensor")} of ${bytes(model.raw_bytes)}. Compressed, losslessly, they would take about ${bytes(model.stored_bytes)}, ${percent(saved)} less.`;
+    ? `A compressed file of ${bytes(model.file_bytes)}: ${plural(model.tensors.length, "tensor")} of ${bytes(model.raw_bytes)} ${model.tensors.length === 1 ? "takes" : "take"} ${bytes(model.stored_bytes)}, ${percent(saved)} less.`
+    : `Not compressed: ${plural(model.tensors.length, "tensor")} of ${bytes(model.raw_bytes)}. Compressed, losslessly, ${model.tensors.length === 1 ? "it" : "they"} would take about ${bytes(model.stored_bytes)}, ${percent(saved)} less.`;
   const looked = d3.sum(model.tensors, (tensor) => tensor.sampled_bytes);
   const sizes = model.is_compressed ? "Sizes are exact." : "Sizes are what the planner expects from samples: exact for small tensors.";
   byId("sampling").textContent = looked < model.raw_bytes
