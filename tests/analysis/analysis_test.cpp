@@ -12,6 +12,7 @@
 #include <bit>
 #include <cmath>
 #include <fstream>
+#include <map>
 #include <numeric>
 
 namespace stillbit {
@@ -30,6 +31,13 @@ void expect_to_add_up(const TensorAnalysis& analysis) {
   EXPECT_EQ(std::accumulate(analysis.bits.begin(), analysis.bits.end(), std::uint64_t{0}),
             8 * analysis.info.stored_bytes)
       << analysis.info.name;
+}
+
+/// A file has them in the order of names.
+std::map<Codec, std::uint64_t> prices_of(const TensorAnalysis& analysis) {
+  std::map<Codec, std::uint64_t> prices;
+  for (const CodecPrice& price : analysis.info.prices) prices[price.codec] = price.stored_bytes;
+  return prices;
 }
 
 struct Files {
@@ -53,12 +61,13 @@ TEST(Analysis, IsTheSameBeforeAndAfterCompressing) {
     for (const Codec codec :
          {Codec::kRaw, Codec::kIbp, Codec::kWindow, Codec::kEscape, Codec::kSparse, Codec::kDictionary}) {
       std::vector<std::pair<std::string, OwnedTensor>> tensors;
-      for (const Values values : testing::kAllValues) {
+      for (const Values values :
+           {Values::kNormal, Values::kBagOfWords, Values::kOutliers, Values::kRandomBits, Values::kRepeatedRows}) {
         for (const DType dtype : {DType::kU8, DType::kBF16, DType::kF32, DType::kI64}) {
           tensors.emplace_back(testing::name(values) + std::string(name(dtype)),
                                make_tensor(dtype, {200, 30}, values, 7));
           tensors.emplace_back(testing::name(values) + "long" + std::string(name(dtype)),
-                               make_tensor(dtype, {3, 20001}, values, 8));
+                               make_tensor(dtype, {3, 5001}, values, 8));
         }
       }
       const Files files;
@@ -76,7 +85,7 @@ TEST(Analysis, IsTheSameBeforeAndAfterCompressing) {
         EXPECT_FALSE(after.tensors[i].is_estimate);
         EXPECT_EQ(before.tensors[i].info.codec, after.tensors[i].info.codec);
         EXPECT_EQ(before.tensors[i].info.stored_bytes, after.tensors[i].info.stored_bytes);
-        EXPECT_EQ(before.tensors[i].info.prices, after.tensors[i].info.prices);
+        EXPECT_EQ(prices_of(before.tensors[i]), prices_of(after.tensors[i]));
         EXPECT_EQ(before.tensors[i].bits, after.tensors[i].bits);
         EXPECT_EQ(before.tensors[i].invariance.shares, after.tensors[i].invariance.shares);
         EXPECT_EQ(before.tensors[i].exponents.entropy_bits, after.tensors[i].exponents.entropy_bits);
