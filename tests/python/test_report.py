@@ -157,7 +157,8 @@ def test_the_bound_is_the_entropy_of_exponents(stillbit: Stillbit, tmp_path: Pat
     shares = counts / counts.sum()
     assert shown["exponents"]["entropy_bits"] == pytest.approx(-(shares * np.log2(shares)).sum())
     assert shown["exponents"]["rest_bits"] == 8
-    assert [use[:2] for use in shown["exponents"]["uses"]] == [[int(v), int(c)] for v, c in zip(values, counts, strict=True)]
+    uses = [[int(value), int(count)] for value, count in zip(values, counts, strict=True)]
+    assert [use[:2] for use in shown["exponents"]["uses"]] == uses
 
 
 def test_links_have_the_rates_that_are_stated(stillbit: Stillbit, tmp_path: Path) -> None:

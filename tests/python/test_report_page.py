@@ -147,19 +147,14 @@ def test_it_works_by_keyboard(browser: Browser, stillbit: Stillbit, small_model:
     assert text_of(browser, "#heat .tip").startswith("Bit 14 (exponent), column 0: ")
     heat.send_keys(Keys.ARROW_RIGHT)
     assert text_of(browser, "#heat .tip").startswith("Bit 14 (exponent), column 1: ")
-    # The first key of all leads to what comes first.
-    browser.find_element(By.TAG_NAME, "body").send_keys(Keys.HOME)
-    browser.execute_script("document.activeElement.blur()")
-    browser.find_element(By.TAG_NAME, "body").send_keys(Keys.TAB)
-    assert browser.execute_script("return document.querySelectorAll('[tabindex]:not([tabindex=\"0\"]):not([tabindex=\"-1\"])').length") == 0
     expect_no_errors(browser)
 
 
 def test_everything_has_a_name_for_screen_readers(browser: Browser, stillbit: Stillbit, small_model: Path) -> None:
     open_report(browser, stillbit, small_model)
     nodes = browser.execute_cdp_cmd("Accessibility.getFullAXTree", {})["nodes"]
-    roles = {"button", "link", "searchbox", "combobox", "image", "img", "region", "table", "columnheader"}
-    named = [node for node in nodes if not node["ignored"] and node["role"]["value"] in roles - {"table", "columnheader"}]
+    roles = {"button", "link", "searchbox", "combobox", "image", "img", "region"}
+    named = [node for node in nodes if not node["ignored"] and node["role"]["value"] in roles]
     assert len(named) > 30
     assert [node["role"]["value"] for node in named if not node["name"]["value"]] == []
 
@@ -200,8 +195,9 @@ def test_three_hundred_tensors_are_few_elements(browser: Browser, stillbit: Stil
     expect_no_errors(browser)
 
 
-def test_thousands_of_tensors_come_when_they_are_asked_for(browser: Browser, stillbit: Stillbit, tmp_path: Path) -> None:
-    open_report(browser, stillbit, write_tensors(tmp_path / "x.safetensors", {f"t{i}": make_tensor("U8", (3,), i) for i in range(1000)}))
+def test_thousands_come_when_they_are_asked_for(browser: Browser, stillbit: Stillbit, tmp_path: Path) -> None:
+    tensors = {f"t{i}": make_tensor("U8", (3,), i) for i in range(1000)}
+    open_report(browser, stillbit, write_tensors(tmp_path / "x.safetensors", tensors))
     assert len(browser.find_elements(By.CSS_SELECTOR, "#tensors tbody tr")) == 400
     browser.find_element(By.ID, "more").click()
     assert len(browser.find_elements(By.CSS_SELECTOR, "#tensors tbody tr")) == 1000
