@@ -45,7 +45,9 @@ class TensorTable {
     const titles = COLUMNS.map((column, i) => {
       const button = el("button", { type: "button" }, column.title);
       button.addEventListener("click", () => this.sort(i));
-      return el("th", { scope: "col", class: column.style, "aria-sort": "none" }, button);
+      // Buttons are not drawn where a page of paper repeats the head.
+      const onPaper = el("span", { class: "on-paper", "aria-hidden": "true" }, column.title);
+      return el("th", { scope: "col", class: column.style, "aria-sort": "none" }, button, onPaper);
     });
     byId("tensors").tHead.replaceChildren(el("tr", {}, ...titles));
   }
