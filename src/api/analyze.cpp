@@ -14,9 +14,10 @@
 namespace stillbit {
 namespace {
 
-/// What is looked at of all tensors together: 2 s of planning on two cores at 30 ns a byte, and less of counting.
-constexpr std::uint64_t kPlannedBytes = std::uint64_t{96} << 20;
-constexpr std::uint64_t kCountedBytes = std::uint64_t{192} << 20;
+/// What is looked at of all tensors together. Small samples take about 100 ns a byte to be planned on, so that this is
+/// some 4 s of one core; counting takes less.
+constexpr std::uint64_t kPlannedBytes = std::uint64_t{40} << 20;
+constexpr std::uint64_t kCountedBytes = std::uint64_t{96} << 20;
 
 /// Of each tensor; less tells little, and more not much.
 constexpr std::uint64_t kMinSampleBytes = std::uint64_t{64} << 10;

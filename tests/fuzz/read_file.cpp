@@ -1,5 +1,6 @@
 #include "tests/fuzz/read_file.hpp"
 
+#include "api/analyze_tensor.hpp"
 #include "api/compressed_tensor.hpp"
 #include "api/tensor_file.hpp"
 
@@ -42,6 +43,16 @@ bool expand(const CompressedTensor& tensor) {
   });
 }
 
+/// Looks at where the bits of a tensor go, as a report does: whatever is in its rows, it must add up.
+void analyze_bits(const CompressedTensor& tensor) {
+  constexpr AnalysisBudget kBudget{.sample_bytes = std::uint64_t{16} << 10, .max_parts = 8};
+  const auto analysis = analyze(tensor, kBudget);
+  if (!ok(analysis)) return;
+  const auto& bits = analysis.value().bits;
+  insist(std::accumulate(bits.begin(), bits.end(), std::uint64_t{0}) == 8 * tensor.stored_bytes(),
+         "what bits are for does not add up");
+}
+
 /// Loads a payload into memory, and rewrites rows.
 void load_and_update(Bytes payload) {
   auto loaded = open_copied(payload, 1);
@@ -68,6 +79,7 @@ Outcome read_file(Bytes bytes) {
     // Rows without bytes are many for nothing.
     if (stored.tensor->raw_bytes() > kMaxTensorBytes) continue;
     const bool expanded = expand(*stored.tensor);
+    analyze_bits(*stored.tensor);
     const bool has_checksums = ok(check_payload(stored.payload, impl.header.payload_checksum, 1)) &&
                                ok(with_decoder(impl, [](const Decoder& decoder) {
                                  return decoder.expand_verified(1, [](std::uint64_t, Bytes) { return Result<void>(); });
