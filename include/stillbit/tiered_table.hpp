@@ -85,7 +85,11 @@ class TieredTable {
   /// Takes a tensor: one in memory is the warm tier, one that is mapped (from `load`) the cold tier. Rows can be
   /// updated where the tensor is slotted and in memory; else updated rows are kept in what the warm tier has room for.
   /// Throws kInvalidArgument when a budget is too small for anything, or for the tensor.
-  explicit TieredTable(CompressedTensor tensor, const TierOptions& options = {});
+  explicit TieredTable(CompressedTensor&& tensor, const TierOptions& options = {});
+
+  /// The same with a tensor that stays: one in memory is copied, so that nobody changes it behind the table; one that is
+  /// mapped is shared.
+  explicit TieredTable(const CompressedTensor& tensor, const TierOptions& options = {});
 
   /// Maps one tensor of a compressed file, and looks before it reads the file whether it is still the same: once it was
   /// truncated or rewritten in place, lookups that need it throw kIo. (A file that changes while it is being read ends

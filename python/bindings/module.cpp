@@ -44,5 +44,6 @@ NB_MODULE(_core, module) {
   stillbit::python::bind_cuda(module);
   stillbit::python::bind_files(module);
   stillbit::python::bind_stream(module);
+  stillbit::python::bind_tiers(module);
   stillbit::python::bind_ibp(module);
 }

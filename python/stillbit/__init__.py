@@ -29,6 +29,7 @@ from .errors import (
 )
 from .files import compress_file, decompress_file, inspect_file, load_file, save_file, verify_file
 from .tensor import CompressedTensor
+from .tiers import TieredStatistics, TieredTable, TierStatistics
 
 __version__ = version
 
@@ -47,6 +48,9 @@ __all__ = [
     "Plan",
     "ShardedTensor",
     "TensorInfo",
+    "TierStatistics",
+    "TieredStatistics",
+    "TieredTable",
     "UnsupportedError",
     "__version__",
     "compress",

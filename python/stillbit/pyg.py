@@ -17,6 +17,7 @@ import torch_geometric.data
 from ._compress import compress
 from .errors import InvalidArgumentError
 from .tensor import CompressedTensor
+from .tiers import TieredTable
 
 __all__ = ["FeatureStore"]
 
@@ -35,13 +36,14 @@ def _ids_in(part: Any, group: Group) -> torch.Tensor:
 
 
 class FeatureStore(torch_geometric.data.FeatureStore):
-    """Features by group and name, each kept as a `CompressedTensor`.
+    """Features by group and name, each kept as a `CompressedTensor` or a `TieredTable`.
 
     Parameters
     ----------
     tables : mapping, optional
         Names in homogeneous graphs, ``("paper", "x")`` in heterogeneous ones, to compressed tensors with a row for each
-        node: ``{"x": stillbit.load_file("features.safetensors")["x"]}``.
+        node: ``{"x": stillbit.load_file("features.safetensors")["x"]}``. Or to tables in tiers, a cache of the features
+        that are looked up most: ``{"x": stillbit.TieredTable("features.safetensors", "x", fast_nbytes=2**30)}``.
     **options
         Of `compress`, for tensors that are put in later. ``row_dims`` is set: a node's features make a row.
 
@@ -51,12 +53,12 @@ class FeatureStore(torch_geometric.data.FeatureStore):
         If a value is no compressed tensor, or its rows are not nodes.
     """
 
-    def __init__(self, tables: Mapping[Any, CompressedTensor] | None = None, **options: Any) -> None:
+    def __init__(self, tables: Mapping[Any, CompressedTensor | TieredTable] | None = None, **options: Any) -> None:
         super().__init__()
         self._options = options
-        self._tables: dict[tuple[Group, str], CompressedTensor] = {}
+        self._tables: dict[tuple[Group, str], CompressedTensor | TieredTable] = {}
         for key, table in (tables or {}).items():
-            if not isinstance(table, CompressedTensor):
+            if not isinstance(table, (CompressedTensor, TieredTable)):
                 raise InvalidArgumentError(f"tables[{key!r}] is a {type(table).__name__}: compress it first")
             if table.row_dims != table.ndim - 1:
                 wanted = f"compress it with row_dims={table.ndim - 1}"

@@ -12,6 +12,31 @@
 #include <utility>
 
 namespace stillbit::tiers {
+namespace {
+
+Buffer copy_of(const Buffer& from) {
+  Buffer copy(from.size());
+  if (from.size() > 0) std::memcpy(copy.data(), from.data(), from.size());
+  return copy;
+}
+
+}  // namespace
+
+CompressedTensor copy_of(const CompressedTensor& tensor) {
+  const CompressedTensor::Impl& from = tensor.impl();
+  if (!from.mapped.empty()) return share_mapped(tensor);
+  auto impl = std::make_unique<CompressedTensor::Impl>();
+  impl->header = from.header;
+  impl->codec = from.codec;
+  impl->prices = from.prices;
+  impl->map = copy_of(from.map);
+  impl->index = copy_of(from.index);
+  impl->rows = copy_of(from.rows);
+  impl->overflow = copy_of(from.overflow);
+  impl->is_unchanged = from.is_unchanged;
+  impl->unused_overflow_bytes = from.unused_overflow_bytes;
+  return CompressedTensor(std::move(impl));
+}
 
 FileGuard::FileGuard(FileGuard&& other) noexcept
     : descriptor_(std::exchange(other.descriptor_, -1)), status_(other.status_), path_(std::move(other.path_)) {}

@@ -34,6 +34,9 @@ class FileGuard {
   std::filesystem::path path_;
 };
 
+/// The same tensor once more: in memory of its own, or mapped as before.
+[[nodiscard]] CompressedTensor copy_of(const CompressedTensor& tensor);
+
 /// The tensor that a table is made of: all of its warm tier, or its cold one.
 struct Base {
   CompressedTensor tensor;

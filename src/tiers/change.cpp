@@ -90,8 +90,8 @@ Result<void> TieredTable::Impl::update_in_pool(std::span<const std::int64_t> ind
   for (std::size_t i = 0; i < sizes.size(); ++i) sizes[i] = pool->measure(sources[i]);
   if (const std::uint64_t needed = pool->units_with(updated, sizes); needed > pool->num_units()) {
     return invalid("the warm tier, with a budget of " + byte_count(*options.warm_bytes) + ", has room for " +
-                   std::to_string(pool->num_units()) + " updated rows of the usual size; with these there would be " +
-                   std::to_string(needed) + ": nothing was updated");
+                   byte_count(pool->num_units() * pool->unit_bytes()) + " of updated rows; with these there would be " +
+                   std::to_string(needed * pool->unit_bytes()) + ": nothing was updated");
   }
   std::uint64_t num_evicted = 0;
   pool->update(updated, sources, num_evicted);

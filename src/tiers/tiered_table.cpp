@@ -32,8 +32,11 @@ TierStatistics statistics_of(const tiers::TierCounters& counters) {
 
 }  // namespace
 
-TieredTable::TieredTable(CompressedTensor tensor, const TierOptions& options)
+TieredTable::TieredTable(CompressedTensor&& tensor, const TierOptions& options)
     : impl_(std::make_unique<Impl>(std::make_shared<tiers::Base>(std::move(tensor), tiers::FileGuard()), options)) {}
+
+TieredTable::TieredTable(const CompressedTensor& tensor, const TierOptions& options)
+    : TieredTable(tiers::copy_of(tensor), options) {}
 
 TieredTable TieredTable::open(const std::filesystem::path& path, const std::string& name, const TierOptions& options) {
   tiers::FileGuard file = unwrap(tiers::FileGuard::open(path));

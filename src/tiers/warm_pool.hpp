@@ -30,6 +30,7 @@ class WarmPool {
 
   [[nodiscard]] std::uint64_t bytes() const noexcept { return bytes_for(num_units(), unit_bytes_, row_bytes_); }
   [[nodiscard]] std::uint64_t num_units() const noexcept { return next_.size(); }
+  [[nodiscard]] std::uint64_t unit_bytes() const noexcept { return unit_bytes_; }
   [[nodiscard]] std::uint64_t num_rows() const noexcept { return num_rows_; }
   [[nodiscard]] std::uint64_t num_updated() const noexcept { return num_updated_; }
   [[nodiscard]] bool has_room() const noexcept { return num_free_ > 0; }

@@ -167,3 +167,21 @@ def test_what_is_wrong_is_named() -> None:
         FeatureStore({"x": sb.compress(np.zeros((3, 4)), row_dims=2)})
     with pytest.raises(sb.InvalidArgumentError, match="n_id"):
         FeatureStore({"x": sb.compress(X)}).attach(Data(num_nodes=3))
+
+
+def test_features_in_tiers(tmp_path: Path) -> None:
+    sb.save_file({"x": sb.compress(X)}, tmp_path / "x.safetensors")
+    table = sb.TieredTable(tmp_path / "x.safetensors", "x", fast_nbytes=8_000, warm_nbytes=10_000, like="torch")
+    store = FeatureStore({"x": table})
+    data = homogeneous()
+    del data.x
+    data.num_nodes = NODES
+    for _ in range(2):
+        for batch in NodeLoader(data, Neighbors(data.edge_index), batch_size=50, transform=store.attach):
+            assert torch.equal(batch.x, X[batch.n_id])
+    assert table.statistics().fast.num_lookups > 0
+    assert torch.equal(store.get_tensor(group_name=None, attr_name="x", index=None), X)
+    assert torch.equal(store.get_tensor(group_name=None, attr_name="x", index=torch.tensor([7, 7])), X[[7, 7]])
+    store.put_tensor(X[1:2], group_name=None, attr_name="x", index=torch.tensor([0]))
+    assert torch.equal(table.gather(0), X[1])
+    assert "in" in repr(store)

@@ -46,7 +46,7 @@ TieredTable make_table(const TemporaryFolder& folder, const OwnedTensor& raw, Ho
   tensors.emplace_back("t", std::move(tensor));
   save(path, tensors);
   if (home == Home::kGuardedFile) return TieredTable::open(path, "t", options);
-  return TieredTable(std::move(load(path)[0].second), options);
+  return TieredTable(load(path)[0].second, options);
 }
 
 std::vector<std::byte> gathered(const TieredTable& table, const std::vector<std::int64_t>& index,
