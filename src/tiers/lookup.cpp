@@ -22,10 +22,9 @@ Result<void> Lookup::run(std::span<const std::uint32_t> rows, std::byte* out) {
     const std::shared_lock lock(table_.mutex);
     STILLBIT_CHECK(table_.check_open());
     find_in_fast(rows, out);
-    if (is_adaptive_ && !missed_.empty()) choose_moves(rows);
+    if (is_adaptive_ && (table_.fast || table_.pool)) choose_moves(rows);
     STILLBIT_CHECK(find_in_pool(rows, out));
-    if (left_.empty()) {
-    } else if (table_.is_mapped) {
+    if (table_.is_mapped) {
       mapped = table_.base;
     } else {
       STILLBIT_CHECK(read_base(*table_.base, rows, out));
@@ -121,6 +120,7 @@ Result<void> Lookup::find_in_pool(std::span<const std::uint32_t> rows, std::byte
 }
 
 Result<void> Lookup::read_base(const Base& base, std::span<const std::uint32_t> rows, std::byte* out) {
+  if (left_.empty()) return {};
   STILLBIT_CHECK(base.file.check());
   STILLBIT_CHECK(expand_base(base, rows, out));
   if (!is_counting_) return {};
@@ -198,8 +198,7 @@ Result<void> Lookup::prefetch(std::span<const std::uint32_t> rows) {
       moves_.push_back({at, table_.version_of(hashes_[at]), {}});
     }
     STILLBIT_CHECK(find_in_pool(rows, pulled_.data()));
-    if (left_.empty()) {
-    } else if (table_.is_mapped) {
+    if (table_.is_mapped) {
       mapped = table_.base;
     } else {
       STILLBIT_CHECK(read_base(*table_.base, rows, pulled_.data()));
@@ -227,7 +226,7 @@ Result<bool> Lookup::place(std::span<const std::uint32_t> rows) {
     left_.push_back(at);
   }
   STILLBIT_CHECK(find_in_pool(rows, pulled_.data()));
-  if (!left_.empty()) STILLBIT_CHECK(read_base(*table_.base, rows, pulled_.data()));
+  STILLBIT_CHECK(read_base(*table_.base, rows, pulled_.data()));
   WarmPool* const pool = table_.is_mapped ? table_.pool.get() : nullptr;
   for (std::uint32_t at = 0; at < rows.size(); ++at) {
     const std::byte* const src = pulled_.data() + at * table_.geometry.row_bytes;

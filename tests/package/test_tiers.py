@@ -247,19 +247,35 @@ def test_readers_see_rows_whole(path: Path) -> None:
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork here")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 def test_a_forked_process_has_the_table(path: Path) -> None:
+    """Forks while other threads look up and prefetch rows, which hold and wait for the table's locks."""
     table = sb.TieredTable(path, "w", fast_nbytes=100_000, warm_nbytes=400_000)
-    table.prefetch(np.arange(100))
-    child = os.fork()
-    if child == 0:
-        good = np.array_equal(table.gather(SKEWED), WEIGHTS[SKEWED])
-        table.update([1], WEIGHTS[2:3])
-        good = good and np.array_equal(table.gather(1), WEIGHTS[2])
-        table.prefetch(np.arange(500, 600))
-        table.wait_for_prefetches()
-        table.close()
-        os._exit(0 if good else 1)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-    assert np.array_equal(table.gather(np.arange(ROWS)), WEIGHTS)
+    stop = threading.Event()
+
+    def read() -> None:
+        while not stop.is_set():
+            table.gather(SKEWED)
+            table.prefetch(np.arange(100))
+
+    readers = [threading.Thread(target=read) for _ in range(2)]
+    for reader in readers:
+        reader.start()
+    outcomes = []
+    for row in range(10):
+        child = os.fork()
+        if child == 0:
+            good = np.array_equal(table.gather(SKEWED), WEIGHTS[SKEWED])
+            table.update([row], WEIGHTS[-1:])
+            good = good and np.array_equal(table.gather(row), WEIGHTS[-1])
+            table.prefetch(np.arange(500, 600))
+            table.wait_for_prefetches()
+            table.close()
+            os._exit(0 if good else 1)
+        outcomes.append(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    stop.set()
+    for reader in readers:
+        reader.join()
+    assert outcomes == [0] * 10
+    assert np.array_equal(table.gather(np.arange(ROWS)), WEIGHTS)  # what children wrote is theirs
 
 
 def test_torch_tensors() -> None:

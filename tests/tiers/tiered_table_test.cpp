@@ -8,11 +8,11 @@
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <algorithm>
+#include <filesystem>
 #include <fstream>
+#include <numeric>
 #include <random>
 #include <string>
 
@@ -154,6 +154,105 @@ RC_GTEST_PROP(TieredTable, DoesWhatAPlainArrayDoes, ()) {
   std::vector<std::byte> all(raw.data.size());
   table.decompress(all, 1);
   RC_ASSERT(all == raw.data);
+}
+
+TEST(TieredTable, HoldsAllRowsWhereTheBudgetIsLargeEnough) {
+  const TemporaryFolder folder;
+  const OwnedTensor raw = make_tensor(DType::kF32, {500, 64}, Values::kNormal, 1);
+  TieredTable table = make_table(folder, raw, Home::kGuardedFile, {.fast_bytes = 2 * raw.data.size()});
+  std::vector<std::int64_t> index(500);
+  std::iota(index.begin(), index.end(), 0);
+  for (int round = 0; round < 2; ++round) EXPECT_EQ(gathered(table, index), raw.data);
+  const TieredStatistics statistics = table.statistics();
+  EXPECT_EQ(statistics.fast.num_rows, 500U);
+  EXPECT_EQ(statistics.fast.num_lookups, 500U);
+  EXPECT_EQ(statistics.cold.num_lookups, 500U);
+  EXPECT_EQ(statistics.fast.num_filled, 500U);
+  EXPECT_EQ(statistics.fast.num_evicted, 0U);
+}
+
+TEST(TieredTable, ColdRowsBecomeWarmAndAreNotReadAgain) {
+  const TemporaryFolder folder;
+  const OwnedTensor raw = make_tensor(DType::kF32, {5000, 64}, Values::kNormal, 1);
+  TieredTable table = make_table(folder, raw, Home::kMappedPacked, {.warm_bytes = 200000});
+  std::vector<std::int64_t> index(300);
+  std::iota(index.begin(), index.end(), 1000);
+  for (int round = 0; round < 4; ++round) EXPECT_EQ(gathered(table, index), expected(raw, 256, index));
+  EXPECT_EQ(table.statistics().cold.num_lookups, 300U);
+  EXPECT_EQ(table.statistics().warm.num_lookups, 900U);
+}
+
+TEST(TieredTable, UpdatedRowsStayWhateverElseIsLookedUp) {
+  const TemporaryFolder folder;
+  OwnedTensor raw = make_tensor(DType::kF32, {2000, 16}, Values::kNormal, 1);
+  TieredTable table = make_table(folder, raw, Home::kMappedPacked, {.fast_bytes = 4000, .warm_bytes = 20000});
+  const OwnedTensor rows = make_tensor(DType::kF32, {50, 16}, Values::kRandomBits, 2);
+  std::vector<std::int64_t> index(50);
+  std::iota(index.begin(), index.end(), 100);
+  table.update(index, rows.data);
+  std::copy(rows.data.begin(), rows.data.end(), raw.data.begin() + std::ptrdiff_t{100} * 64);
+  std::mt19937_64 random(3);
+  for (int round = 0; round < 200; ++round) {
+    std::vector<std::int64_t> others(200);
+    for (auto& row : others) row = drawn_row(random, 2000);
+    ASSERT_EQ(gathered(table, others), expected(raw, 64, others));
+  }
+  EXPECT_EQ(gathered(table, index), rows.data);
+  EXPECT_EQ(table.statistics().num_updated_held, 50U);
+  EXPECT_GT(table.statistics().warm.num_evicted, 0U);
+}
+
+TEST(TieredTable, CorruptRowsAreAnErrorAndOthersAreNot) {
+  const TemporaryFolder folder;
+  const OwnedTensor raw = make_tensor(DType::kF32, {2000, 64}, Values::kNormal, 1);
+  const auto path = folder.path() / "t.safetensors";
+  NamedTensors tensors;
+  tensors.emplace_back("t", compress(raw.view()));
+  ASSERT_NE(tensors[0].second.codec(), Codec::kRaw);
+  save(path, tensors);
+  const auto size = static_cast<std::streamoff>(std::filesystem::file_size(path));
+  std::fstream file(path, std::ios::in | std::ios::out | std::ios::binary);
+  file.seekp(size / 2);
+  file << std::string(static_cast<std::size_t>(size / 4), '\xff');
+  file.close();
+  TieredTable table = TieredTable::open(path, "t", {.fast_bytes = 100000, .warm_bytes = 100000});
+  const std::vector<std::int64_t> corrupted{1200};
+  table.prefetch(corrupted);  // whoever needs the row is told
+  table.wait_for_prefetches();
+  try {
+    gathered(table, corrupted);
+    FAIL() << "a corrupt row was expanded";
+  } catch (const Error& error) {
+    EXPECT_EQ(error.code(), ErrorCode::kCorrupt);
+    EXPECT_STREQ(error.what(), "row 1200 is malformed");
+  }
+  EXPECT_EQ(gathered(table, {0, 5}), expected(raw, 256, {0, 5}));
+}
+
+TEST(TieredTable, WithoutRowsOrBytes) {
+  for (const auto& shape : {std::vector<std::uint64_t>{0, 8}, {8, 0}}) {
+    const OwnedTensor raw = make_tensor(DType::kF32, shape, Values::kNormal, 1);
+    TieredTable table(compress(raw.view()), {.fast_bytes = 1000});
+    EXPECT_EQ(gathered(table, {}).size(), 0U);
+    table.update(std::vector<std::int64_t>{}, {});
+    EXPECT_EQ(table.prefetch({}), 0U);
+    if (shape[0] > 0) EXPECT_EQ(gathered(table, {0, 7}).size(), 0U);
+    EXPECT_THROW(gathered(table, {8}), Error);
+    table.place(std::vector<std::uint64_t>(shape[0], 1));
+    table.close();
+    EXPECT_THROW(gathered(table, {}), Error);
+  }
+}
+
+TEST(TieredTable, RowsLongerThanAPiece) {
+  const TemporaryFolder folder;
+  const OwnedTensor raw = make_tensor(DType::kF32, {7, 100000}, Values::kNormal, 1);
+  for (const Home home : {Home::kSlottedInMemory, Home::kMappedPacked}) {
+    TieredTable table =
+        make_table(folder, raw, home, {.fast_bytes = raw.data.size() / 2, .warm_bytes = 2 * raw.data.size()});
+    for (int round = 0; round < 3; ++round)
+      ASSERT_EQ(gathered(table, {3, 6, 0, 3}), expected(raw, 400000, {3, 6, 0, 3}));
+  }
 }
 
 }  // namespace

@@ -1,0 +1,92 @@
+"""Measures lookups of tables in tiers, beside the raw table and the compressed one; verifies every row first.
+
+    python bench/tiers.py [--mib 256] [--seconds 0.25]
+
+Two threads at most. Every configuration is warmed with its own distribution, then timed on batches that are new to it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import time
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import stillbit as sb
+import torch
+
+BATCHES = (1024, 8192, 65536)
+
+
+def zipf(rows: int, skew: float, count: int, seed: int) -> torch.Tensor:
+    """Return row numbers with Zipf's distribution over rows in random order."""
+    sums = np.cumsum(np.arange(1, rows + 1, dtype=np.float64) ** -skew)
+    ranks = np.searchsorted(sums, np.random.default_rng(seed).random(count) * sums[-1])
+    return torch.from_numpy(np.random.default_rng(1).permutation(rows)[ranks])
+
+
+def lookups_per_second(
+    gather: Callable[[torch.Tensor, torch.Tensor], Any], batches: Any, out: Any, seconds: float
+) -> float:
+    """Return how many rows a second are gathered, the median of the batches."""
+    times = []
+    end = time.perf_counter() + seconds
+    for index in itertools.cycle(batches):
+        begin = time.perf_counter()
+        gather(index, out)
+        times.append(time.perf_counter() - begin)
+        if time.perf_counter() > end and len(times) >= 3:
+            return len(batches[0]) / float(np.median(times))
+    raise AssertionError("batches never end")
+
+
+def run(
+    raw: torch.Tensor, skew: float, cache: float, batch: int, seconds: float, compressed: sb.CompressedTensor
+) -> str:
+    """Return a line of the table."""
+    rows = len(raw)
+    row_bytes = raw.shape[1] * raw.element_size()
+    fast = int(rows * cache) * (row_bytes + 26)
+    table = sb.TieredTable(compressed, fast_nbytes=fast)
+    for index in zipf(rows, skew, max(20 * int(rows * cache), batch), 2).split(65536):
+        table.gather(index)
+    batches = zipf(rows, skew, batch * max(4, 262_144 // batch), 3).split(batch)
+    out = torch.empty(batch, raw.shape[1], dtype=raw.dtype)
+    assert torch.equal(table.gather(batches[0], out), raw[batches[0]])
+    table.reset_statistics()
+    tiered = lookups_per_second(table.gather, batches, out, seconds)
+    plain = lookups_per_second(lambda i, o: torch.index_select(raw, 0, i, out=o), batches, out, seconds)
+    alone = lookups_per_second(compressed.gather, batches, out, seconds)
+    name = str(raw.dtype).removeprefix("torch.")
+    return (
+        f"| {name} × {raw.shape[1]} | {batch} | {skew} | {cache:.0%} | {100 * table.statistics().hit_rate:.1f} "
+        f"| {plain / 1e6:.2f} | {alone / 1e6:.2f} | {tiered / 1e6:.2f} | {tiered / alone:.2f} | {tiered / plain:.2f} |"
+    )
+
+
+def main() -> None:
+    """Print a table of all configurations."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--mib", type=int, default=256, help="of the raw table")
+    parser.add_argument("--seconds", type=float, default=0.25, help="for each measurement")
+    options = parser.parse_args()
+    torch.set_num_threads(2)
+    print(
+        "| row | batch | skew | fast rows | found, % | raw, M/s | compressed, M/s | tiers, M/s | : compressed | : raw |"
+    )
+    print("|---|---|---|---|---|---|---|---|---|---|")
+    for dtype, columns in ((torch.bfloat16, 64), (torch.bfloat16, 512), (torch.float32, 64), (torch.float32, 512)):
+        rows = (options.mib << 20) // (columns * dtype.itemsize)
+        raw = (0.05 * torch.randn(rows, columns, generator=torch.Generator().manual_seed(0))).to(dtype)
+        compressed = sb.compress(raw)
+        for skew, cache in ((0.0, 0.01), (0.6, 0.1), (0.9, 0.01), (0.9, 0.1), (1.2, 0.01), (1.2, 0.1)):
+            print(run(raw, skew, cache, 8192, options.seconds, compressed), flush=True)
+        for batch in BATCHES:
+            print(run(raw, 1.05, 0.05, batch, options.seconds, compressed), flush=True)
+        print(run(raw, 1.05, 0.0, 8192, options.seconds, compressed), flush=True)
+
+
+if __name__ == "__main__":
+    main()
