@@ -31,7 +31,7 @@ Trace zipf(double skew, std::uint64_t shift_every) {
   std::mt19937_64 random(11);
   std::vector<double> sums(kRows);
   double sum = 0;
-  for (std::uint64_t rank = 0; rank < kRows; ++rank) sums[rank] = sum += std::pow(rank + 1.0, -skew);
+  for (std::uint64_t rank = 0; rank < kRows; ++rank) sums[rank] = sum += std::pow(static_cast<double>(rank + 1), -skew);
   std::vector<std::int64_t> rows(kRows);
   std::iota(rows.begin(), rows.end(), 0);
   std::shuffle(rows.begin(), rows.end(), random);
