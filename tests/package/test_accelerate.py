@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Any
+
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -9,7 +12,7 @@ pytest.importorskip("accelerate")
 transformers = pytest.importorskip("transformers", minversion="5.0")
 
 import stillbit as sb  # noqa: E402
-from stillbit.accelerate import cpu_offload  # noqa: E402
+from stillbit.accelerate import CompressedWeights, cpu_offload  # noqa: E402
 from tiny_models import (  # noqa: E402
     KINDS,
     assert_same_bits,
@@ -20,6 +23,7 @@ from tiny_models import (  # noqa: E402
     state_of,
     tiny_model,
 )
+from torch import nn  # noqa: E402
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -63,3 +67,318 @@ def test_any_budget_that_is_enough(kind: str, resident: bool) -> None:
     with pytest.raises(sb.InvalidArgumentError, match=f"{least} are needed"):
         cpu_offload(model, budget=least - 1, resident=resident)
     assert_same_bits(logits(model, tokens), wanted)
+
+
+# Modules of every shape
+
+
+class Block(nn.Module):
+    def __init__(self, width: int = 64) -> None:
+        super().__init__()
+        self.linear = nn.Linear(width, width)
+
+    def forward(self, x: Any) -> Any:
+        return x + torch.tanh(self.linear(x))
+
+
+class Routed(nn.Module):
+    """Layers that are called in an order that each input has its own, with experts of which few are called."""
+
+    def __init__(self, num_layers: int = 5, num_experts: int = 6) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.rand(64))
+        self.layers = nn.ModuleList(Block() for _ in range(num_layers))
+        self.shared = Block()
+        self.experts = nn.ModuleList(Block() for _ in range(num_experts))
+        self.register_buffer("offset", torch.rand(64))
+        self.order = list(range(num_layers))
+        self.called = [0]
+
+    def forward(self, x: Any) -> Any:
+        x = x * self.scale + self.offset
+        for layer in self.order:
+            x = self.shared(self.layers[layer](x))
+        for expert in self.called:
+            x = self.experts[expert](x)
+        return x
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Any:
+    """Threads of torch that spin for work take the processor from the one that expands."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def x() -> Any:
+    return torch.rand(3, 64, generator=torch.Generator().manual_seed(1))
+
+
+def test_orders_that_change_while_it_is_offloaded(x: Any) -> None:
+    torch.manual_seed(0)
+    model = Routed().eval()
+    cases = []
+    for seed in range(30):
+        rng = torch.Generator().manual_seed(seed)
+        orders = torch.randint(0, 5, (6,), generator=rng).tolist(), torch.randint(0, 6, (3,), generator=rng).tolist()
+        model.order, model.called = orders
+        with torch.no_grad():
+            cases.append((orders, model(x)))
+    for prefetch in (0, 1, 3):
+        offload = cpu_offload(model, prefetch=prefetch)
+        for (model.order, model.called), wanted in cases:
+            with torch.inference_mode():
+                assert_same_bits(model(x), wanted)
+        offload.remove()
+
+
+def test_what_is_not_called_is_not_expanded(x: Any) -> None:
+    model = Routed().eval()
+    offload = cpu_offload(model, prefetch=0)
+    model.called = [2]
+    with torch.no_grad():
+        model(x)
+    # The model's own weight, five layers, the shared one after each, an expert.
+    assert offload.statistics.num_expanded + offload.statistics.num_in_place == 1 + 5 + 5 + 1
+    offload.remove()
+
+
+def test_the_next_layers_are_there_before_they_are_called(x: Any) -> None:
+    model = nn.Sequential(*(Block() for _ in range(8))).eval()
+    offload = cpu_offload(model)
+    for _ in range(4):
+        with torch.no_grad():
+            model(x)
+    assert offload.statistics.num_prefetched == 4 * 8 - 1
+    offload.statistics.reset()
+    assert offload.statistics.num_expanded == 0
+
+
+def test_a_model_that_is_too_large_fits_compressed(x: Any) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(*(Block(256) for _ in range(24))).bfloat16().eval()
+    x = torch.rand(3, 256, dtype=torch.bfloat16)
+    with torch.no_grad():
+        wanted = model(x)
+    raw = sum(parameter.nbytes for parameter in model.parameters())
+    budget = int(raw / 1.25)
+    offload = cpu_offload(model, budget=budget, resident=True)
+    with torch.no_grad():
+        assert_same_bits(model(x), wanted)
+    assert raw > offload.device_nbytes
+    assert offload.device_nbytes <= budget
+
+
+def test_a_forward_that_raises(x: Any) -> None:
+    model = Routed().eval()
+    with torch.no_grad():
+        wanted = model(x)
+    offload = cpu_offload(model)
+    for _ in range(5):
+        with pytest.raises(RuntimeError), torch.no_grad():
+            model(torch.rand(3, 7))
+        with pytest.raises(IndexError), torch.no_grad():
+            model.order = [0, 99]
+            model(x)
+        model.order = list(range(5))
+    with torch.no_grad():
+        assert_same_bits(model(x), wanted)
+    offload.remove()
+
+
+def test_other_hooks_stay(x: Any) -> None:
+    from accelerate.hooks import ModelHook, add_hook_to_module
+
+    class Doubled(ModelHook):
+        def post_forward(self, module: Any, output: Any) -> Any:
+            return 2 * output
+
+    model = nn.Sequential(Block(), Block()).eval()
+    add_hook_to_module(model[0], Doubled())
+    with torch.no_grad():
+        wanted = model(x)
+    offload = cpu_offload(model)
+    with torch.no_grad():
+        assert_same_bits(model(x), wanted)
+    offload.remove()
+    with torch.no_grad():
+        assert_same_bits(model(x), wanted)
+    assert isinstance(model[0]._hf_hook, Doubled)
+    assert not hasattr(model[1], "_hf_hook")
+
+
+# Weights that are there already
+
+
+def test_weights_from_a_file(tmp_path: Path) -> None:
+    source, tokens = tiny_model("qwen2"), prompt()
+    source.save_pretrained(tmp_path / "raw", max_shard_size="40KB")
+    sb.compress_file(tmp_path / "raw", tmp_path / "packed")
+    model = tiny_model("qwen2", seed=1)
+    offload = cpu_offload(model, weights=tmp_path / "packed/model.safetensors.index.json")
+    assert_same_bits(logits(model, tokens), logits(source, tokens))
+    offload.remove()
+    assert_same_state(model.state_dict(), source.state_dict())
+
+
+def test_a_model_on_meta(x: Any, tmp_path: Path) -> None:
+    source = nn.Sequential(Block(), Block()).eval()
+    tensors = {name: sb.compress(weight) for name, weight in source.state_dict().items()}
+    with torch.device("meta"):
+        model = nn.Sequential(Block(), Block()).eval()
+    with pytest.raises(sb.InvalidArgumentError, match=r"'0.linear.weight' is on the device meta.*weights="):
+        cpu_offload(model, "cpu")
+    for budget in (None, 1 << 30):
+        offload = cpu_offload(model, "cpu", budget, weights=tensors)
+        with torch.no_grad():
+            assert_same_bits(model(x), source(x))
+        offload.remove()
+        assert_same_state(model.state_dict(), source.state_dict())
+        model = model.to("meta")
+    with pytest.raises(sb.InvalidArgumentError, match="device meta"):
+        cpu_offload(model, weights=tensors)
+
+
+def test_weights_of_another_model(tmp_path: Path) -> None:
+    model = nn.Sequential(Block(), Block()).eval()
+    tensors = {name: sb.compress(weight) for name, weight in model.state_dict().items()}
+    for name, wrong, match in [
+        ("1.linear.bias", None, "no compressed tensor for the weight '1.linear.bias'"),
+        ("1.linear.bias", torch.zeros(3), "has a Tensor"),
+        ("1.linear.bias", sb.compress(torch.zeros(3)), r"'1.linear.bias' is F32 of shape \(3,\)"),
+        ("0.linear.weight", sb.compress(torch.zeros(64, 64).half()), "'0.linear.weight' is F16"),
+    ]:
+        changed = {key: tensor for key, tensor in (tensors | {name: wrong}).items() if tensor is not None}
+        with pytest.raises(sb.InvalidArgumentError, match=match):
+            cpu_offload(model, weights=changed)
+    with pytest.raises(sb.IoError):
+        cpu_offload(model, weights=tmp_path / "absent.safetensors")
+    assert not hasattr(model[0], "_hf_hook")
+
+
+def test_a_damaged_file_is_found_when_the_weight_is_wanted(x: Any, tmp_path: Path) -> None:
+    model = nn.Sequential(Block(), Block()).eval()
+    path = tmp_path / "x.safetensors"
+    sb.save_file({name: sb.compress(weight, packing="packed") for name, weight in model.state_dict().items()}, path)
+    raw = bytearray(path.read_bytes())
+    raw[-3000] ^= 16
+    path.write_bytes(raw)
+    cpu_offload(model, weights=path)
+    for _ in range(2):
+        with pytest.raises(sb.CorruptError, match="the weight '1.linear.weight'"), torch.no_grad():
+            model(x)
+
+
+# What is refused, and what is not
+
+
+@pytest.mark.parametrize("budget", [-1, 0.5, True, "1 GB"])
+def test_budgets_that_are_none(budget: Any) -> None:
+    with pytest.raises(sb.InvalidArgumentError, match="budget"):
+        cpu_offload(nn.Linear(3, 3).eval(), budget=budget)
+
+
+def test_arguments_that_make_no_sense() -> None:
+    model = nn.Linear(3, 3).eval()
+    for options, match in [
+        ({"device": "gpu"}, "gpu"),
+        ({"device": "meta"}, "meta"),
+        ({"prefetch": -1}, "prefetch"),
+        ({"num_threads": "all"}, "num_threads"),
+    ]:
+        with pytest.raises(sb.InvalidArgumentError, match=match):
+            cpu_offload(model, **options)
+    with pytest.raises(sb.InvalidArgumentError, match="no parameters"):
+        cpu_offload(nn.ReLU())
+    if not torch.cuda.is_available():
+        with pytest.raises(sb.DeviceError):
+            cpu_offload(nn.Sequential(Block(), Block(), Block()).eval(), "cuda")
+
+
+def test_offloaded_once() -> None:
+    import accelerate
+
+    model = nn.Sequential(Block(), Block()).eval()
+    offload = cpu_offload(model)
+    with pytest.raises(sb.InvalidArgumentError, match="offloaded already"):
+        cpu_offload(model)
+    with pytest.raises(sb.InvalidArgumentError, match="offloaded already"):
+        cpu_offload(nn.Sequential(model, nn.Linear(3, 3)))
+    offload.remove()
+    with pytest.raises(sb.InvalidArgumentError, match="not offloaded any more"):
+        offload.remove()
+    accelerate.cpu_offload(model, "cpu")
+    with pytest.raises(sb.InvalidArgumentError, match="by accelerate"):
+        cpu_offload(model)
+
+
+def test_gradients(x: Any) -> None:
+    model = nn.Sequential(Block(), Block(), Block()).train()
+    wanted = model(x).detach()
+    offload = cpu_offload(model)
+    with pytest.raises(sb.InvalidArgumentError, match="training mode"):
+        model(x)
+    with torch.no_grad():
+        assert_same_bits(model(x), wanted)
+    model.eval()
+    assert not model(x).requires_grad
+    with pytest.raises(sb.InvalidArgumentError, match="requires a gradient"):
+        model(x.clone().requires_grad_())
+    offload.remove()
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    model(x).sum().backward()
+
+
+def test_weights_are_not_replaced_nor_read_by_accident(x: Any) -> None:
+    model = nn.Sequential(Block(), Block(), Block()).eval()
+    state = state_of(model)
+    offload = cpu_offload(model)
+    with pytest.raises(sb.InvalidArgumentError, match=r"'0.linear' are offloaded.*remove"):
+        model.load_state_dict(state)
+    with pytest.raises(sb.Error, match=r"'0.linear.weight' is offloaded"):
+        model[0].linear.weight + 1
+    parameter = model[0].linear.weight
+    assert (parameter.shape, parameter.dtype, parameter.device.type) == ((64, 64), torch.float32, "cpu")
+    assert "0.linear.weight" in repr(parameter)
+    assert sum(p.numel() for p in model.parameters()) == sum(t.numel() for t in state.values())
+    offload.remove()
+
+
+def test_an_offloaded_model_is_saved(tmp_path: Path) -> None:
+    model = tiny_model("gemma2")
+    model.save_pretrained(tmp_path / "raw")
+    cpu_offload(model)
+    model.save_pretrained(tmp_path / "offloaded")
+    assert (tmp_path / "offloaded/model.safetensors").read_bytes() == (tmp_path / "raw/model.safetensors").read_bytes()
+
+
+# accelerate's own hooks
+
+
+@pytest.mark.parametrize("kind", ["gpt2", "llama", "mixtral"])
+def test_lazy_weights_for_accelerate(kind: str) -> None:
+    import accelerate
+
+    model, tokens = tiny_model(kind), prompt()
+    wanted = logits(model, tokens)
+    weights = CompressedWeights.of(model)
+    assert set(weights) == set(model.state_dict())
+    assert weights.stored_nbytes < sum(parameter.nbytes for parameter in model.parameters())
+    assert_same_state(dict(weights), state_of(model))
+    accelerate.cpu_offload(model, "cpu", state_dict=weights)
+    assert_same_bits(logits(model, tokens), wanted)
+
+
+def test_lazy_weights_that_are_none() -> None:
+    with pytest.raises(sb.InvalidArgumentError, match=r"tensors\['x'\] is a list"):
+        CompressedWeights({"x": [1]})
+    with pytest.raises(sb.InvalidArgumentError, match="'weight' is on the device meta"):
+        CompressedWeights.of(nn.Linear(3, 3, device="meta"))
+    weights = CompressedWeights({"x": sb.compress(torch.zeros(3))})
+    assert "y" not in weights
+    assert len(weights) == 1
+    with pytest.raises(KeyError):
+        weights["y"]

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from ._mapping import CompressedWeights
 from ._offload import Offload, cpu_offload
 
-__all__ = ["Offload", "cpu_offload"]
+__all__ = ["CompressedWeights", "Offload", "cpu_offload"]

@@ -11,7 +11,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor, nn
 
-from ..errors import InvalidArgumentError
+from ..errors import Error, InvalidArgumentError
 from ._layout import Unit, Weight
 from ._weights import RestingWeight
 
@@ -61,10 +61,13 @@ class Slot:
         return views
 
 
+Job = tuple[str, RestingWeight, nn.Parameter]  # name, what to expand, where to
+
+
 class Expander(Protocol):
     """Who expands weights while the current layer computes."""
 
-    def start(self, slot: Slot, jobs: list[tuple[RestingWeight, nn.Parameter]]) -> None:
+    def start(self, slot: Slot, jobs: list[Job]) -> None:
         """Begin to expand into a buffer that nobody uses."""
 
     def wait(self, slot: Slot) -> None:
@@ -80,9 +83,12 @@ class Expander(Protocol):
         """End."""
 
 
-def _expand(jobs: list[tuple[RestingWeight, nn.Parameter]]) -> None:
-    for weight, out in jobs:
-        weight.expand(out)
+def _expand(jobs: list[Job]) -> None:
+    for name, rest, out in jobs:
+        try:
+            rest.expand(out)
+        except Error as error:
+            raise type(error)(f"the weight {name!r}: {error}") from None
 
 
 class ThreadExpander:
@@ -91,7 +97,7 @@ class ThreadExpander:
     def __init__(self) -> None:
         self._pool = ThreadPoolExecutor(1, "stillbit-expand")
 
-    def start(self, slot: Slot, jobs: list[tuple[RestingWeight, nn.Parameter]]) -> None:
+    def start(self, slot: Slot, jobs: list[Job]) -> None:
         slot.ticket = self._pool.submit(_expand, jobs)
 
     def wait(self, slot: Slot) -> None:
@@ -119,7 +125,7 @@ class StreamExpander:
         # Buffers come from the memory of the current stream.
         self._stream.wait_stream(torch.cuda.current_stream(device))
 
-    def start(self, slot: Slot, jobs: list[tuple[RestingWeight, nn.Parameter]]) -> None:
+    def start(self, slot: Slot, jobs: list[Job]) -> None:
         with torch.cuda.device(self._device), torch.cuda.stream(self._stream):
             if slot.released is not None:
                 self._stream.wait_event(slot.released)
@@ -220,7 +226,7 @@ class Ring:
             self._expander.abandon(slot)
         slot.unit = None  # until it has begun
         parameters = slot.parameters(unit)
-        self._expander.start(slot, [(self._rests[weight], out) for weight, out in parameters])
+        self._expander.start(slot, [(weight.name, self._rests[weight], out) for weight, out in parameters])
         slot.unit, slot.is_prefetched = unit, False
         self.statistics.num_expanded += 1
         self.statistics.expanded_nbytes += sum(weight.nbytes for weight, _ in parameters)

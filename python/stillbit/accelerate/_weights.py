@@ -19,17 +19,21 @@ class HostWeight:
     def __init__(self, tensor: CompressedTensor, num_threads: int) -> None:
         self._tensor = tensor
         self._num_threads = num_threads
+        self._is_known = False
         self.stored_nbytes = tensor.nbytes
 
     def expand(self, out: Tensor) -> None:
-        """Write the weight into contiguous memory of its shape and dtype."""
-        self._tensor.decompress(out, num_threads=self._num_threads)
+        """Write the weight into contiguous memory of its shape and dtype; the first time, compare its checksum."""
+        self._tensor.decompress(out, num_threads=self._num_threads, verify=not self._is_known)
+        self._is_known = True
 
 
 class CudaWeight:
     """A weight that rests in pinned host memory, or compressed in the GPU's, and that the GPU expands."""
 
     def __init__(self, tensor: CompressedTensor, device: torch.device, placement: str) -> None:
+        if tensor._source is not None:  # of a file, which may be damaged
+            tensor.verify()
         self._table = Table(tensor, device, placement)
         self.stored_nbytes = tensor.nbytes
 
