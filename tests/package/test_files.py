@@ -150,3 +150,24 @@ def test_other_processes(tmp_path: Path, method: str) -> None:
     tensors = [sb.compress(normal()), compress_mapped(normal(), tmp_path / FILE)]
     with multiprocessing.get_context(method).Pool(1) as pool:
         assert pool.map(_sum_of, tensors) == [_sum_of(tensor) for tensor in tensors]
+
+
+def test_decompress_compares_the_checksum_if_asked(tmp_path: Path) -> None:
+    for codec in ("raw", "escape", "window"):
+        array = (normal((3000, 200)) * 0.02).astype(np.float32)
+        sb.save_file({"x": sb.compress(array, codec=codec, packing="packed")}, tmp_path / "x.safetensors")
+        t = sb.load_file(tmp_path / "x.safetensors")["x"]
+        assert t.codec == codec
+        for num_threads in (1, 2):
+            assert_same(t.decompress(verify=True, num_threads=num_threads), array)
+        del t
+        raw = bytearray((tmp_path / "x.safetensors").read_bytes())
+        raw[-1000] ^= 1
+        (tmp_path / "x.safetensors").write_bytes(raw)
+        t = sb.load_file(tmp_path / "x.safetensors")["x"]
+        t.decompress()
+        with pytest.raises(sb.CorruptError, match="checksum"):
+            t.decompress(verify=True)
+    changed = sb.compress(array, packing="slotted")
+    changed.update([0], array[1:2])
+    assert_same(changed.decompress(verify=True)[:1], array[1:2])  # there is no checksum to compare
