@@ -98,7 +98,7 @@ def load_file(path: PathLike, mmap: bool = True, *, like: str = "numpy") -> dict
 
 
 def inspect_file(path: PathLike) -> _core.FileInfo:
-    """Return what is in a file: compressed, or a .npy, .safetensors or .safetensors.index.json file.
+    """Return what is in a file, compressed or not (.npy, .safetensors, .safetensors.index.json), or in a model's folder.
 
     Raises
     ------
@@ -123,10 +123,13 @@ def compress_file(
 ) -> _core.FileInfo:
     """Compress a .npy, .safetensors or .safetensors.index.json file, in memory that does not grow with it.
 
+    The folder of a model becomes a folder: every .safetensors file in it is compressed, indices and config.json say so,
+    and all other files are copied (docs/llm.md).
+
     Parameters
     ----------
     input, output : str or os.PathLike
-        The output is a .safetensors file, written whole or not at all.
+        The output is a .safetensors file, or a folder that does not exist or is empty; written whole or not at all.
     codec, packing, objective, row_dims, num_threads, as_dtype, plan, progress
         As in `compress`, for every tensor; files are packed unless asked otherwise.
 
@@ -151,6 +154,8 @@ def compress_file(
 
 def decompress_file(input: PathLike, output: PathLike, *, num_threads: int = 0, progress: bool = False) -> None:
     """Expand a compressed file into .safetensors, or .npy where it holds one tensor, checking every checksum.
+
+    The folder that `compress_file` made of a model's becomes the model's again.
 
     Parameters
     ----------
@@ -177,9 +182,9 @@ def verify_file(
     Parameters
     ----------
     path : str or os.PathLike
-        The compressed file.
+        The compressed file or folder.
     against : str or os.PathLike, optional
-        The file that was compressed: names, shapes, dtypes and all bits must be the same.
+        The file or folder that was compressed: names, shapes, dtypes and all bits must be the same.
     num_threads, progress
         As in `compress`.
 

@@ -372,6 +372,15 @@ def test_lazy_weights_for_accelerate(kind: str) -> None:
     assert_same_bits(logits(model, tokens), wanted)
 
 
+def test_lazy_weights_beside_others_of_accelerate() -> None:
+    """As dispatch_model wraps them."""
+    from accelerate.utils import OffloadedWeightsLoader
+
+    model = nn.Sequential(Block(), Block()).eval()
+    loader = OffloadedWeightsLoader(state_dict=CompressedWeights.of(model))
+    assert_same_state({name: loader[name] for name in loader}, state_of(model))
+
+
 def test_lazy_weights_that_are_none() -> None:
     with pytest.raises(sb.InvalidArgumentError, match=r"tensors\['x'\] is a list"):
         CompressedWeights({"x": [1]})

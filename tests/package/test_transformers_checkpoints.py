@@ -86,6 +86,28 @@ def test_a_config_that_says_no_dtype(tmp_path: Path) -> None:
     assert from_pretrained(tmp_path / "packed").dtype == torch.bfloat16
 
 
+@pytest.mark.parametrize("kind", ["llama", "qwen3_moe"])
+@pytest.mark.parametrize("auto", ["AutoModel", "AutoModelForSequenceClassification"])
+def test_models_with_other_heads(kind: str, auto: str, tmp_path: Path) -> None:
+    """Names get a prefix or lose it, and what is missing or too much is reported as of the raw checkpoint."""
+    packed = save(tiny_model(kind), tmp_path)
+    load = getattr(transformers, auto).from_pretrained
+    torch.manual_seed(0)
+    wanted, info = load(tmp_path / "raw", output_loading_info=True)
+    torch.manual_seed(0)
+    found, found_info = load(packed, output_loading_info=True)
+    assert found_info == info
+    assert info["missing_keys"] or info["unexpected_keys"]
+    assert_same_state(state_of(found), state_of(wanted))
+
+
+@pytest.mark.parametrize("device_map", ["cpu", "auto", {"": "cpu"}])
+def test_device_maps(device_map: Any, tmp_path: Path) -> None:
+    pytest.importorskip("accelerate")
+    source = tiny_model("gemma2")
+    assert_same_state(state_of(from_pretrained(save(source, tmp_path), device_map=device_map)), state_of(source))
+
+
 def test_fp8_and_every_bit_pattern(tmp_path: Path) -> None:
     bytes_ = torch.arange(256, dtype=torch.uint8).repeat(16).view(64, 64)
     words = torch.arange(-(1 << 15), 1 << 15, dtype=torch.int32).to(torch.int16).view(256, 256)

@@ -12,16 +12,13 @@ from accelerate.hooks import ModelHook, SequentialHook, add_hook_to_module, remo
 from torch import Tensor, nn
 
 from .._arguments import count
-from .._kinds import torch_kind
 from ..errors import Error, InvalidArgumentError
-from ..files import load_file
 from ..tensor import CompressedTensor
+from ._checks import ATTRIBUTE, check_no_gradients, check_not_offloaded, check_values, device_of, given
 from ._layout import Unit, Weight, choose_resident, nesting, units_of
 from ._order import Order
 from ._ring import Ring, Slot, Statistics
 from ._weights import Placeholder, RestingWeight, at_rest, compressed
-
-_ATTRIBUTE = "_stillbit_offload"  # of a model that is offloaded
 
 
 def cpu_offload(
@@ -76,13 +73,13 @@ def cpu_offload(
     prefetch, num_threads = count(prefetch, "prefetch"), count(num_threads, "num_threads")
     if budget is not None and (isinstance(budget, bool) or not isinstance(budget, int) or budget < 0):
         raise InvalidArgumentError(f"budget is a number of bytes that is not negative, not {budget!r}")
-    _check_not_offloaded(model)
+    check_not_offloaded(model)
     units, found = units_of(model)
     if not found:
         raise InvalidArgumentError("the model has no parameters to offload")
-    place = _device(device, found)
-    _check_values(model, weights is not None)
-    tensors = None if weights is None else _given(weights, found)
+    place = device_of(device, found)
+    check_values(model, weights is not None)
+    tensors = None if weights is None else given(weights, found)
     with torch.inference_mode(False):
         return Offload(model, units, found, tensors, place, budget, resident, prefetch, num_threads)
 
@@ -107,7 +104,7 @@ class Offload:
         self._device = device
         self._prefetch = prefetch
         # Nothing of the model changes before all is known to fit.
-        packed = tensors or {weight: compressed(weight.parameter, num_threads) for weight in weights}
+        packed = tensors or {weight: compressed(weight.parameter, 0) for weight in weights}
         for weight in weights:
             weight.stored_nbytes = packed[weight].nbytes
         num_slots = nesting(model, units) + prefetch
@@ -180,7 +177,7 @@ class Offload:
         InvalidArgumentError
             If the model is running, or was given back already.
         """
-        if getattr(self._model, _ATTRIBUTE, None) is not self:
+        if getattr(self._model, ATTRIBUTE, None) is not self:
             raise InvalidArgumentError("the model is not offloaded any more")
         if self._in_use:
             raise InvalidArgumentError(f"the model is running: {next(iter(self._in_use)).name!r} is in use")
@@ -193,7 +190,7 @@ class Offload:
                 self._restore(weight)
         self._ring.close()
         self._rests = {}
-        self._model.__dict__.pop(_ATTRIBUTE)
+        self._model.__dict__.pop(ATTRIBUTE)
 
     def check(self) -> None:
         """Wait for the device, and raise what it found malformed; a CPU says so at once.
@@ -243,7 +240,7 @@ class Offload:
         for module in owners.values():
             self._handles.append(module.register_state_dict_post_hook(partial(self._fill_state_dict)))
             self._handles.append(module.register_load_state_dict_pre_hook(_refuse_to_load))
-        self._model.__dict__[_ATTRIBUTE] = self
+        self._model.__dict__[ATTRIBUTE] = self
 
     def _take_weights(self, given: Mapping[Weight, CompressedTensor]) -> None:
         """Move what stays to the device, and let go of the rest."""
@@ -324,21 +321,9 @@ class OffloadHook(ModelHook):
 
     def pre_forward(self, module: nn.Module, *args: Any, **kwargs: Any) -> tuple[tuple[Any, ...], dict[str, Any]]:
         if torch.is_grad_enabled():
-            _check_no_gradients(self._unit, module, (args, kwargs))
+            check_no_gradients(self._unit, module, (args, kwargs))
         self._offload.enter(self._unit)
         return args, kwargs
-
-
-def _check_no_gradients(unit: Unit, module: nn.Module, arguments: Any) -> None:
-    reason = None
-    if module.training:
-        reason = "the model is in training mode: call model.eval()"
-    elif any(isinstance(leaf, Tensor) and leaf.requires_grad for leaf in torch.utils._pytree.tree_leaves(arguments)):
-        reason = "its input requires a gradient"
-    if reason is not None:
-        raise InvalidArgumentError(
-            f"{unit.name!r} is offloaded, for inference only, and {reason}, or use torch.no_grad() or inference_mode()"
-        )
 
 
 def _refuse_to_load(module: nn.Module, state: Any, prefix: str, *_: Any) -> None:
@@ -356,59 +341,3 @@ def _detach(module: nn.Module) -> None:
     for other in hooks:
         if not isinstance(other, OffloadHook):
             add_hook_to_module(module, other, append=True)
-
-
-def _check_not_offloaded(model: nn.Module) -> None:
-    for name, module in model.named_modules():
-        if _ATTRIBUTE in module.__dict__ or any(isinstance(p, Placeholder) for p in module._parameters.values()):
-            raise InvalidArgumentError(f"{name or 'the model'!r} is offloaded already: call remove() first")
-        hook = getattr(module, "_hf_hook", None)
-        if any(getattr(one, "offload", False) for one in getattr(hook, "hooks", [hook])):
-            raise InvalidArgumentError(
-                f"{name or 'the model'!r} is offloaded by accelerate already: call "
-                "accelerate.hooks.remove_hook_from_submodules first"
-            )
-
-
-def _device(device: Any, weights: list[Weight]) -> torch.device:
-    if device is None:
-        device = weights[0].parameter.device
-        if device.type == "meta":
-            raise InvalidArgumentError("the model is on the device meta: say by device= where it shall run")
-    try:
-        found = torch.device(device)
-    except (RuntimeError, TypeError) as error:
-        raise InvalidArgumentError(f"device {device!r} is none: {error}") from None
-    if found.type not in ("cpu", "cuda"):
-        raise InvalidArgumentError(f"a model runs on a CPU or a CUDA GPU, not on {found}")
-    if found.type == "cuda" and found.index is None and torch.cuda.is_available():
-        found = torch.device("cuda", torch.cuda.current_device())
-    return found
-
-
-def _check_values(model: nn.Module, are_given: bool) -> None:
-    for name, parameter in model.named_parameters():
-        if parameter.device.type == "meta" and not are_given:
-            raise InvalidArgumentError(f"the weight {name!r} is on the device meta: it has no values; give weights=")
-    for name, buffer in model.named_buffers():
-        if buffer.device.type == "meta":
-            raise InvalidArgumentError(f"the buffer {name!r} is on the device meta: it has no values")
-
-
-def _given(weights: Any, wanted: list[Weight]) -> dict[Weight, CompressedTensor]:
-    """Return the compressed weights that the caller has, each checked."""
-    tensors = weights if isinstance(weights, Mapping) else load_file(weights)
-    where = "the weights" if isinstance(weights, Mapping) else str(weights)
-    found = {}
-    for weight in wanted:
-        tensor = next((tensors[name] for name in weight.names if name in tensors), None)
-        if not isinstance(tensor, CompressedTensor):
-            what = "has no compressed tensor" if tensor is None else f"has a {type(tensor).__name__}"
-            raise InvalidArgumentError(f"{where}: {what} for the weight {weight.name!r}")
-        if tensor.shape != tuple(weight.shape) or tensor._dtype_of(torch_kind()) != weight.dtype:
-            raise InvalidArgumentError(
-                f"{where}: {weight.name!r} is {tensor.dtype_name} of shape {tensor.shape}, the model's is "
-                f"{weight.dtype} of shape {tuple(weight.shape)}"
-            )
-        found[weight] = tensor
-    return found
