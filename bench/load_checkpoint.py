@@ -1,6 +1,6 @@
 """How fast a compressed checkpoint is loaded, beside safetensors' raw one: from the page cache, into memory of its own.
 
-    python bench/load_checkpoint.py [--megabytes 1024] [--threads 2] [--repeats 7] [--data FOLDER] [--json FILE]
+    python bench/load_checkpoint.py [--megabytes 1024] [--threads 2] [--repeats 7] [--data FOLDER] [--folder FOLDER]
 
 The checkpoint is a model's as they are: bf16 weights, normally distributed with a scale for each matrix, in the shapes
 of Llama with 24 layers; or, with --data, the bf16 tensors of a folder of .npy files (u16 bit patterns), repeated. Every
@@ -102,14 +102,19 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=7)
     parser.add_argument("--data", type=Path)
-    parser.add_argument("--json", type=Path)
-    parser.add_argument("--folder", type=Path, help="where the two files go; default: the system's temporary folder")
+    parser.add_argument("--folder", type=Path, help="of the two files, which are used again if they are there")
+    parser.add_argument("--prepare", action="store_true", help="only make the files")
     options = parser.parse_args()
-    tensors = of_folder(options.data, options.megabytes) if options.data else made_up(options.megabytes)
-    with tempfile.TemporaryDirectory(dir=options.folder) as folder:
-        raw, packed = Path(folder) / "raw.safetensors", Path(folder) / "packed.safetensors"
-        safetensors.torch.save_file(tensors, raw)
-        sb.compress_file(raw, packed)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        raw, packed = folder / "raw.safetensors", folder / "packed.safetensors"
+        if not packed.exists():
+            made = of_folder(options.data, options.megabytes) if options.data else made_up(options.megabytes)
+            safetensors.torch.save_file(made, raw)
+            sb.compress_file(raw, packed)
+        if options.prepare:
+            return
+        tensors = safetensors.torch.load_file(raw)
         threads = options.threads
         ways = {
             "safetensors, a thread a tensor": lambda: copied_by_threads(raw, threads),
@@ -138,8 +143,6 @@ def main() -> None:
     print(f"{num_bytes / 1e6:.0f} MB in {len(tensors)} tensors, file ratio {ratio:.3f}, {threads} threads")
     for name, speed in speeds.items():
         print(f"{name:32s} {speed:6.2f} GB/s  {speed / best:5.2f} x the fastest raw load")
-    if options.json:
-        options.json.write_text(json.dumps({"bytes": num_bytes, "ratio": ratio, "threads": threads, "speeds": speeds}))
 
 
 if __name__ == "__main__":

@@ -1,11 +1,11 @@
 """What a model takes in memory, and how long a token takes, raw and with its weights at rest, on a CPU.
 
-    python bench/offload_memory.py [--layers 12] [--tokens 4] [--threads 2]
+    python bench/offload_memory.py [--layers 12] [--tokens 4] [--threads 2] [--folder FOLDER]
 
 A Llama of bf16 weights, normally distributed, 1,024 wide; every way is a process of its own, which builds the model
 from the same file and feeds it one token at a time. Memory is what the system says of the process (VmRSS, RssAnon, and
 the most of the former), with Python, torch and transformers, of which a model without weights says how much they take.
-All logits have to be the same.
+All logits have to be the same. The model's files go to the folder, and are used again if they are there.
 """
 
 from __future__ import annotations
@@ -42,6 +42,18 @@ def memory() -> dict[str, int]:
     """Return MB."""
     lines = [line.split() for line in Path("/proc/self/status").read_text().splitlines()]
     return {line[0].rstrip(":"): int(line[1]) // 1024 for line in lines if line[0] in ("VmRSS:", "RssAnon:", "VmHWM:")}
+
+
+def prepare(folder: Path, layers: int) -> None:
+    """Make a model, and compress it."""
+    import stillbit as sb
+    from transformers import AutoModelForCausalLM
+
+    if (folder / "packed").exists():
+        return
+    torch.manual_seed(0)
+    AutoModelForCausalLM.from_config(config(layers), dtype=torch.bfloat16).save_pretrained(folder / "raw")
+    sb.compress_file(folder / "raw", folder / "packed")
 
 
 def measure(way: str, folder: Path, layers: int, tokens: int, threads: int) -> None:
@@ -87,23 +99,20 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=4)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
-    parser.add_argument("--folder", type=Path, help=argparse.SUPPRESS)
+    parser.add_argument("--folder", type=Path)
+    parser.add_argument("--prepare", action="store_true", help="only make the model's files")
     options = parser.parse_args()
     if options.way:
         measure(options.way, options.folder, options.layers, options.tokens, options.threads)
         return
-    import stillbit as sb
-    from transformers import AutoModelForCausalLM
-
-    with tempfile.TemporaryDirectory() as folder:
-        torch.manual_seed(0)
-        model = AutoModelForCausalLM.from_config(config(options.layers), dtype=torch.bfloat16)
-        model.save_pretrained(Path(folder) / "raw")
-        del model
-        sb.compress_file(Path(folder) / "raw", Path(folder) / "packed")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = options.folder or Path(temporary)
+        prepare(folder, options.layers)
+        if options.prepare:
+            return
         results = []
         for way in WAYS:
-            arguments = ["--way", way, "--folder", folder, "--layers", str(options.layers)]
+            arguments = ["--way", way, "--folder", str(folder), "--layers", str(options.layers)]
             arguments += ["--tokens", str(options.tokens), "--threads", str(options.threads)]
             done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, check=True)
             results.append(json.loads(done.stdout.splitlines()[-1]))

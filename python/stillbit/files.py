@@ -98,7 +98,7 @@ def load_file(path: PathLike, mmap: bool = True, *, like: str = "numpy") -> dict
 
 
 def inspect_file(path: PathLike) -> _core.FileInfo:
-    """Return what is in a file, compressed or not (.npy, .safetensors, .safetensors.index.json), or in a model's folder.
+    """Return what is in a file, compressed or not (.npy, .safetensors or an index of these), or in a model's folder.
 
     Raises
     ------
