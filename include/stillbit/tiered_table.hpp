@@ -87,8 +87,8 @@ class TieredTable {
   /// Throws kInvalidArgument when a budget is too small for anything, or for the tensor.
   explicit TieredTable(CompressedTensor&& tensor, const TierOptions& options = {});
 
-  /// The same with a tensor that stays: one in memory is copied, so that nobody changes it behind the table; one that is
-  /// mapped is shared.
+  /// The same with a tensor that stays: one in memory is copied, so that nobody changes it behind the table; one that
+  /// is mapped is shared.
   explicit TieredTable(const CompressedTensor& tensor, const TierOptions& options = {});
 
   /// Maps one tensor of a compressed file, and looks before it reads the file whether it is still the same: once it was
