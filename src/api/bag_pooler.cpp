@@ -7,102 +7,137 @@ namespace stillbit {
 static_assert(pooling::kSlack <= Buffer::kSlack);
 static_assert(RowCodec::kSlack <= Buffer::kSlack, "what codecs write behind a row");
 
-BagPooler::BagPooler(const PoolWork& work, std::uint64_t first_bag, std::uint64_t last_bag)
+BagPooler::BagPooler(const PoolWork& work, HotRows& hot_rows, std::uint64_t first_bag, std::uint64_t last_bag)
     : work_(work),
+      hot_rows_(hot_rows),
       bag_(first_bag),
       last_bag_(last_bag),
       position_(work.begin_of(first_bag)),
-      most_rows_(std::clamp<std::uint64_t>(kExpandedBytes / work.row_bytes, 1, kBatchRows)),
+      end_(work.end_of(last_bag - 1)),
+      num_requested_(position_),
+      num_tails_(position_),
+      most_rows_(std::clamp<std::uint64_t>(kExpandedBytes / work.row_bytes, 1, kMostRows)),
       parts_(work.decoder, false),
       expanded_(most_rows_ * work.row_bytes),
-      state_(pooling::state_bytes(work.row_bytes / work.element_bytes)) {}
+      state_(pooling::state_bytes(work.row_bytes)) {
+  batch_.rows = rows_;
+  batch_.weights = work.has_weights ? weights_ : nullptr;
+  batch_.pieces = pieces_;
+  batch_.row_bytes = work.row_bytes;
+  batch_.arithmetic = work.has_padding ? pooling::Arithmetic::kSeparate : pooling::Arithmetic::kFused;
+  batch_.state = state_.data();
+  hot_rows.begin(&work.header, work.row_bytes);
+  uses_hot_rows_ = work.has_row_tiles && hot_rows.is_usable();
+}
 
 Result<void> BagPooler::run() {
-  const std::uint64_t begin = position_;
-  const std::uint64_t count = work_.end_of(last_bag_ - 1) - begin;
-  const auto tile_of = [&](std::uint64_t i) {
-    return work_.reader.stored(work_.index[begin + i] * work_.row_bytes / work_.header.tile_bytes);
-  };
-  Requests requests(work_.reader, count, tile_of);
+  const auto pool_batch = work_.mode == PoolMode::kMax ? work_.kernels.max : work_.kernels.sum;
   while (bag_ < last_bag_) {
-    requests.keep_ahead_of(position_ - begin);
+    request_rows();
     STILLBIT_CHECK(fill_batch());
-    add_batch();
+    STILLBIT_CHECK(expand_batch());
+    pool_batch(batch_);
+    keep_hot_rows();
   }
   return {};
 }
 
-/// Finds and expands the next rows, as many as go together, and notes which bags they belong to.
+/// Requests the memory of rows to come, unless they are kept expanded. The next batch needs the first of them.
+void BagPooler::request_rows() {
+  const auto is_hot = [this](std::uint64_t row) { return uses_hot_rows_ && hot_rows_.find(row) != nullptr; };
+  const std::uint64_t next = position_ + most_rows_;
+  for (const std::uint64_t end = std::min(end_, next + kRowsAhead); num_requested_ < end; ++num_requested_) {
+    const std::uint64_t row = work_.index[num_requested_];
+    if (!is_hot(row)) work_.reader.prefetch(work_.tile_of(row));
+  }
+  for (const std::uint64_t end = std::min(end_, next + kTailsAhead); num_tails_ < end; ++num_tails_) {
+    const std::uint64_t row = work_.index[num_tails_];
+    if (!is_hot(row)) work_.reader.prefetch_tail(work_.tile_of(row));
+  }
+}
+
+/// Finds the next rows, as many as go together, and notes which bags they belong to.
 Result<void> BagPooler::fill_batch() {
   num_rows_ = 0;
-  num_pieces_ = 0;
+  num_expanded_ = 0;
+  num_kept_ = 0;
+  batch_.num_pieces = 0;
   scratch_.clear();
-  bool has_room = true;
-  while (has_room && bag_ < last_bag_ && num_pieces_ < kMostPieces) {
+  Taken taken = Taken::kYes;
+  while (taken == Taken::kYes && bag_ < last_bag_ && batch_.num_pieces < kMostPieces) {
     const std::uint64_t end = work_.end_of(bag_);
     const std::uint64_t first_row = num_rows_;
-    while (has_room && position_ < end) {
-      STILLBIT_TRY(const bool is_taken, take_row());
-      position_ += is_taken ? 1 : 0;
-      has_room = is_taken && num_rows_ < most_rows_;
-    }
-    const bool ends = position_ == end;
-    const std::uint64_t num_rows = num_rows_ - first_row;
-    pieces_[num_pieces_++] = {bag_, num_rows, num_rows_of_bag_, ends};
-    num_rows_of_bag_ = ends ? 0 : num_rows_of_bag_ + num_rows;
-    bag_ += ends ? 1 : 0;
+    for (; position_ < end && taken == Taken::kYes; position_ += taken == Taken::kYes ? 1 : 0)
+      taken = num_rows_ < most_rows_ ? take_row() : Taken::kNoRoom;
+    if (taken == Taken::kCorrupt) return corrupt_row(work_.decoder, work_.tile_of(work_.index[position_]));
+    end_piece(num_rows_ - first_row, position_ == end);
   }
-  if (!work_.has_row_tiles()) return {};
-  const std::uint64_t num_expanded = work_.decoder.codec.decode(stored_, num_rows_, expanded_.data());
-  if (num_expanded != num_rows_) return corrupt_row(work_.decoder, tiles_[num_expanded]);
   return {};
 }
 
-/// Takes the next row into the batch, unless it is left out. False when it has to wait for the next batch.
-Result<bool> BagPooler::take_row() {
-  using Place = packing::RowReader::Place;
+/// Takes the next row into the batch, unless it is left out.
+BagPooler::Taken BagPooler::take_row() {
   const std::uint64_t row = work_.index[position_];
-  if (work_.has_padding && row == work_.padding) return true;
-  if (work_.has_row_tiles()) {
-    const std::uint64_t tile = work_.reader.stored(row);
-    const Place place = work_.reader.locate(tile, scratch_, stored_[num_rows_]);
-    if (place == Place::kCorrupt) return corrupt_row(work_.decoder, tile);
-    if (place == Place::kNoRoom) return false;
-    tiles_[num_rows_] = tile;
-  } else {
-    STILLBIT_CHECK(
-        parts_.expand(row * work_.row_bytes, work_.row_bytes, expanded_.data() + num_rows_ * work_.row_bytes));
+  if (work_.has_padding && row == work_.padding) return Taken::kYes;
+  if (const std::byte* const hot = uses_hot_rows_ ? hot_rows_.find(row) : nullptr; hot != nullptr) {
+    rows_[num_rows_] = hot;
+  } else if (const Taken taken = find_row(row); taken != Taken::kYes) {
+    return taken;
   }
   if (work_.has_weights)
     std::memcpy(weights_ + num_rows_ * work_.element_bytes, work_.weights + position_ * work_.element_bytes,
                 work_.element_bytes);
   ++num_rows_;
-  return true;
+  return Taken::kYes;
 }
 
-void BagPooler::add_batch() {
-  std::uint64_t first_row = 0;
-  for (std::uint64_t i = 0; i < num_pieces_; ++i) {
-    add_piece(pieces_[i], first_row);
-    first_row += pieces_[i].num_rows;
+/// Finds a row that is to be expanded.
+BagPooler::Taken BagPooler::find_row(std::uint64_t row) {
+  using Place = packing::RowReader::Place;
+  if (work_.has_row_tiles) {
+    const Place place = work_.reader.locate(work_.tile_of(row), scratch_, stored_[num_expanded_]);
+    if (place != Place::kFound) return place == Place::kNoRoom ? Taken::kNoRoom : Taken::kCorrupt;
   }
+  if (uses_hot_rows_ && hot_rows_.is_wanted_again(row)) kept_[num_kept_++] = num_expanded_;
+  row_numbers_[num_expanded_] = row;
+  rows_[num_rows_] = expanded_.data() + num_expanded_ * work_.row_bytes;
+  ++num_expanded_;
+  return Taken::kYes;
 }
 
-void BagPooler::add_piece(const Piece& piece, std::uint64_t first_row) {
-  const std::uint64_t num_rows_so_far = piece.num_rows_before + piece.num_rows;
-  const pooling::Segment segment{
-      .rows = expanded_.data() + first_row * work_.row_bytes,
-      .num_rows = piece.num_rows,
-      .num_elements = work_.row_bytes / work_.element_bytes,
-      .weights = work_.has_weights ? weights_ + first_row * work_.element_bytes : nullptr,
-      .arithmetic = work_.has_padding ? pooling::Arithmetic::kSeparate : pooling::Arithmetic::kFused,
-      .begins = piece.num_rows_before == 0,
-      .ends = piece.ends,
-      .divisor = work_.mode == PoolMode::kMean && piece.ends ? std::max<std::uint64_t>(1, num_rows_so_far) : 0,
-      .state = state_.data(),
-      .out = work_.out + piece.bag * work_.out_stride,
-  };
-  work_.mode == PoolMode::kMax ? work_.kernels.max(segment) : work_.kernels.sum(segment);
+/// Once nothing refers to the rows that these replace.
+void BagPooler::keep_hot_rows() {
+  for (std::uint64_t i = 0; i < num_kept_; ++i)
+    hot_rows_.keep(row_numbers_[kept_[i]], expanded_.data() + kept_[i] * work_.row_bytes);
+}
+
+void BagPooler::end_piece(std::uint64_t num_rows, bool ends) {
+  pooling::Piece& piece = pieces_[batch_.num_pieces++];
+  piece.out = work_.out + bag_ * work_.out_stride;
+  piece.num_rows = num_rows;
+  piece.begins = num_rows_of_bag_ == 0;
+  piece.ends = ends;
+  num_rows_of_bag_ += num_rows;
+  piece.divisor = ends && work_.mode == PoolMode::kMean ? std::max<std::uint64_t>(1, num_rows_of_bag_) : 0;
+  if (!ends) return;
+  num_rows_of_bag_ = 0;
+  ++bag_;
+  // Where the result goes is fetched while rows are expanded: stores that wait for it hold up the rows behind.
+  constexpr std::uint64_t kLineBytes = 64;
+  for (std::uint64_t at = 0; at < work_.row_bytes; at += kLineBytes) __builtin_prefetch(piece.out + at, 1);
+}
+
+Result<void> BagPooler::expand_batch() {
+  if (work_.has_row_tiles) {
+    if (num_expanded_ == 0) return {};
+    const std::uint64_t num_well = work_.decoder.codec.decode(stored_, num_expanded_, expanded_.data());
+    if (num_well == num_expanded_) return {};
+    return corrupt_row(work_.decoder, work_.tile_of(row_numbers_[num_well]));
+  }
+  for (std::uint64_t i = 0; i < num_expanded_; ++i)
+    STILLBIT_CHECK(
+        parts_.expand(row_numbers_[i] * work_.row_bytes, work_.row_bytes, expanded_.data() + i * work_.row_bytes));
+  return {};
 }
 
 }  // namespace stillbit

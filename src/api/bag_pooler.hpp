@@ -2,6 +2,7 @@
 
 #include "api/compressed_tensor.hpp"
 #include "api/expand_tiles.hpp"
+#include "api/hot_rows.hpp"
 #include "core/buffer.hpp"
 #include "pooling/kernels.hpp"
 
@@ -46,6 +47,7 @@ struct PoolWork {
         num_bags(request.bags.num_bags()),
         row_bytes(header.geometry.row_bytes),
         element_bytes(num_bytes(header.dtype)),
+        has_row_tiles(header.tile_bytes == row_bytes),
         mode(request.bags.mode),
         weights(request.bags.weights ? request.bags.weights->data() : nullptr),
         has_weights(request.bags.weights.has_value()),
@@ -60,8 +62,10 @@ struct PoolWork {
   [[nodiscard]] std::uint64_t end_of(std::uint64_t bag) const noexcept {
     return bag + 1 < offsets.size() ? offsets[bag + 1] : index.size();
   }
-  /// Every row is a tile, which the codec expands at once.
-  [[nodiscard]] bool has_row_tiles() const noexcept { return header.tile_bytes == row_bytes; }
+  /// The stored tile where a row begins.
+  [[nodiscard]] std::uint64_t tile_of(std::uint64_t row) const noexcept {
+    return reader.stored(has_row_tiles ? row : row * row_bytes / header.tile_bytes);
+  }
 
   const format::PayloadHeader& header;
   packing::RowReader reader;
@@ -72,6 +76,7 @@ struct PoolWork {
   std::uint64_t num_bags;
   std::uint64_t row_bytes;
   unsigned element_bytes;
+  bool has_row_tiles;  ///< every row is a tile, which the codec expands at once
   PoolMode mode;
   const std::byte* weights;
   bool has_weights;
@@ -85,46 +90,57 @@ struct PoolWork {
 /// cache, and added from there; those to come are requested ahead, across the ends of bags.
 class BagPooler {
  public:
-  /// Bags from `first_bag` to `last_bag`, one at least.
-  BagPooler(const PoolWork& work, std::uint64_t first_bag, std::uint64_t last_bag);
+  /// Bags from `first_bag` to `last_bag`, one at least. What `hot_rows` has of this tensor is used.
+  BagPooler(const PoolWork& work, HotRows& hot_rows, std::uint64_t first_bag, std::uint64_t last_bag);
 
   Result<void> run();
 
  private:
-  /// Rows of a batch that belong to one bag; none where the bag is empty, or only its end was missing.
-  struct Piece {
-    std::uint64_t bag;
-    std::uint64_t num_rows;
-    std::uint64_t num_rows_before;  ///< of the bag, in batches before this one
-    bool ends;
-  };
+  /// What became of a row that was to go into the batch.
+  enum class Taken { kYes, kNoRoom, kCorrupt };
 
   /// Rows are expanded together into this many bytes, or one row.
-  static constexpr std::uint64_t kExpandedBytes = std::uint64_t{16} << 10;
+  static constexpr std::uint64_t kExpandedBytes = std::uint64_t{8} << 10;
+  static constexpr std::uint64_t kMostRows = 16;
+  /// How far ahead of a batch rows are requested, and what of them lies in the overflow area.
+  static constexpr std::uint64_t kRowsAhead = 16;
+  static constexpr std::uint64_t kTailsAhead = 8;
   /// More than rows, since bags may be empty.
-  static constexpr std::uint64_t kMostPieces = 2 * kBatchRows;
+  static constexpr std::uint64_t kMostPieces = 2 * kMostRows;
 
+  void request_rows();
   Result<void> fill_batch();
-  Result<bool> take_row();
-  void add_batch();
-  void add_piece(const Piece& piece, std::uint64_t first_row);
+  Result<void> expand_batch();
+  void keep_hot_rows();
+  Taken take_row();
+  Taken find_row(std::uint64_t row);
+  void end_piece(std::uint64_t num_rows, bool ends);
 
   const PoolWork& work_;
+  HotRows& hot_rows_;
+  bool uses_hot_rows_;
   std::uint64_t bag_;
   std::uint64_t last_bag_;
   std::uint64_t position_;             ///< of the index: the next row
-  std::uint64_t num_rows_of_bag_ = 0;  ///< of bag_, taken so far
+  std::uint64_t end_;                  ///< of the index, as far as it concerns these bags
+  std::uint64_t num_requested_;        ///< positions whose rows were requested
+  std::uint64_t num_tails_;            ///< and their tails
+  std::uint64_t num_rows_of_bag_ = 0;  ///< of bag_, in batches before this one
   std::uint64_t most_rows_;            ///< of a batch
   std::uint64_t num_rows_ = 0;
-  std::uint64_t num_pieces_ = 0;
+  std::uint64_t num_expanded_ = 0;  ///< of these, those that are expanded: others are kept so
+  std::uint64_t num_kept_ = 0;      ///< those that are kept from now on
   packing::RowReader::Scratch scratch_;
   PartExpander parts_;
   Buffer expanded_;
   Buffer state_;
-  std::uint64_t tiles_[kBatchRows] = {};
-  StoredRow stored_[kBatchRows];
-  Piece pieces_[kMostPieces] = {};
-  std::byte weights_[kBatchRows * sizeof(double)] = {};
+  pooling::Batch batch_;
+  std::uint64_t row_numbers_[kMostRows] = {};  ///< of the rows that are expanded
+  std::uint64_t kept_[kMostRows] = {};         ///< which of these are kept
+  StoredRow stored_[kMostRows];
+  const std::byte* rows_[kMostRows] = {};
+  pooling::Piece pieces_[kMostPieces];
+  std::byte weights_[kMostRows * sizeof(double)] = {};
 };
 
 }  // namespace stillbit

@@ -95,11 +95,12 @@ void add_tasks(const PoolWork& work, std::vector<Task>& tasks) {
 }
 
 Result<void> run(const std::vector<Task>& tasks, unsigned num_threads) {
-  const auto body = [&](std::uint64_t i, unsigned) {
-    return BagPooler(*tasks[i].work, tasks[i].first_bag, tasks[i].last_bag).run();
-  };
-  if (tasks.size() == 1) return body(0, 0);  // to ask the system for its processors takes as long as a few rows do
-  return cpu::parallel_for(tasks.size(), cpu::resolve_threads(num_threads), body);
+  // To ask the system for its processors takes as long as a few rows do.
+  const unsigned most_threads = tasks.size() == 1 ? 1 : cpu::resolve_threads(num_threads);
+  std::vector<HotRows> hot_rows(std::min<std::size_t>(most_threads, tasks.size()));
+  return cpu::parallel_for(tasks.size(), most_threads, [&](std::uint64_t i, unsigned worker) {
+    return BagPooler(*tasks[i].work, hot_rows[worker], tasks[i].first_bag, tasks[i].last_bag).run();
+  });
 }
 
 }  // namespace

@@ -10,16 +10,6 @@ constexpr std::uint64_t kSectorBytes = 32;
 /// Scratch memory has so many bytes, or room for one row.
 constexpr std::uint64_t kScratchBytes = std::uint64_t{32} << 10;
 
-/// Starts to load the lines that bytes `begin` to `end` of a section touch, as many as are worth it.
-void prefetch_lines(Bytes section, std::uint64_t begin, std::uint64_t end) noexcept {
-  constexpr std::uint64_t kLineBytes = 64;
-  constexpr std::uint64_t kMaxLines = 64;
-  const std::byte* const last = section.data() + std::min(end, begin + kLineBytes * kMaxLines);
-  for (const std::byte* at = section.data() + begin; at < last;
-       at += kLineBytes - reinterpret_cast<std::uintptr_t>(at) % kLineBytes)
-    __builtin_prefetch(at, 0, 2);
-}
-
 /// Sectors that `num_bytes` bytes from `offset` on touch, where sectors are counted from offset 0.
 std::uint64_t sectors(std::uint64_t offset, std::uint64_t num_bytes) noexcept {
   return num_bytes == 0 ? 0 : (offset + num_bytes - 1) / kSectorBytes - offset / kSectorBytes + 1;
@@ -148,16 +138,16 @@ Bytes RowReader::raw_rows() const noexcept {
   return holds_rows ? rows_ : Bytes();
 }
 
-void RowReader::prefetch(std::uint64_t row) const noexcept {
+void RowReader::prefetch_any(std::uint64_t row) const noexcept {
   Range range{row * row_unit_, (row + 1) * row_unit_};
   if (packing_ == Packing::kPacked && !packed_range(row, range)) return;
-  prefetch_lines(rows_, range.begin, range.end);
+  prefetch_lines(rows_.data() + range.begin, range.end - range.begin);
 }
 
 void RowReader::request_tail(std::uint64_t row) const noexcept {
   const SlotTrailer trailer = slot_trailer(rows_.data() + row * row_unit_, row_unit_);
   if (trailer.tail_offset > overflow_.size() || trailer.tail_bytes > overflow_.size() - trailer.tail_offset) return;
-  prefetch_lines(overflow_, trailer.tail_offset, trailer.tail_offset + trailer.tail_bytes);
+  prefetch_lines(overflow_.data() + trailer.tail_offset, trailer.tail_bytes);
 }
 
 std::uint64_t RowReader::num_sectors(std::uint64_t row) const noexcept {

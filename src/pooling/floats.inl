@@ -1,22 +1,23 @@
 // Floating-point elements as vectors of the sums that they are added to. Included once per instruction set, inside a
-// namespace, where kVectorBytes is the size of a register and `multiply_add`, `widen_f16` and `narrow_f16` are declared
-// before and come from that instruction set.
+// namespace, where kVectorBytes is the size of a register; what is declared here without a body comes from there.
+//
+// A vector of `Words` holds elements as rows have them, and stands for kParts vectors of `Sums`: which of its elements
+// are in which part is an element type's own affair.
 
 template <class T, std::uint64_t kBytes = kVectorBytes>
 using VectorOf __attribute__((vector_size(kBytes))) = T;
 
 using Floats = VectorOf<float>;
 using Doubles = VectorOf<double>;
-using Halves = VectorOf<std::uint16_t, kVectorBytes / 2>;  ///< 16-bit words, as many as a Floats has elements
-
-template <class Vector>
-constexpr std::uint64_t kLanesOf = sizeof(Vector) / sizeof(Vector{}[0]);
+using Bits = VectorOf<std::uint32_t>;
+using Shorts = VectorOf<std::uint16_t>;
 
 /// a × b + c, rounded once.
 Floats multiply_add(Floats a, Floats b, Floats c);
-Floats widen_f16(Halves words);
+/// The lower or the upper half of f16 words.
+Floats widen_f16(Shorts words, unsigned half);
 /// Rounds to the nearest, halves to even. What a NaN becomes does not matter.
-Halves narrow_f16(Floats values);
+Shorts narrow_f16(Floats lower, Floats upper);
 
 /// The one NaN that results have, whatever went into them.
 template <class Vector, class Word>
@@ -25,38 +26,29 @@ inline __attribute__((always_inline)) Vector canonical(Vector values, Word nan) 
   return reinterpret_cast<Vector>(is_nan ? decltype(is_nan){} + nan : reinterpret_cast<decltype(is_nan)>(values));
 }
 
-/// The same for 16-bit words.
-inline __attribute__((always_inline)) Halves canonical_half(Halves words, std::uint16_t infinity, std::uint16_t nan) {
-  return (words & std::uint16_t{0x7FFF}) > infinity ? Halves{} + nan : words;
-}
-
 struct F32 {
   using Sums = Floats;
   using Words = Floats;
-  using OrderedWord = std::int32_t;
-  using Ordered = VectorOf<OrderedWord>;
-  static constexpr std::uint64_t kBytes = 4;
+  using Word = std::int32_t;
+  static constexpr unsigned kParts = 1;
   static constexpr bool kIsFused = true;
-  static constexpr OrderedWord kInfinity = 0x7F800000;
-  static Floats widen(const std::byte* src) { return stillbit::load<Floats>(src); }
-  static Floats widen(Floats values) { return values; }
+  static constexpr Word kInfinity = 0x7F800000;
+  static Floats widen(Floats words, unsigned) { return words; }
+  static Floats narrow(const Floats* sums, bool) { return canonical(sums[0], 0x7FC00000); }
   static float widened(const std::byte* src) { return stillbit::load<float>(src); }
-  static Floats narrow(Floats sums, bool) { return canonical(sums, 0x7FC00000); }
   static float rounded(std::uint64_t count) { return static_cast<float>(count); }
 };
 
 struct F64 {
   using Sums = Doubles;
   using Words = Doubles;
-  using OrderedWord = std::int64_t;
-  using Ordered = VectorOf<OrderedWord>;
-  static constexpr std::uint64_t kBytes = 8;
+  using Word = std::int64_t;
+  static constexpr unsigned kParts = 1;
   static constexpr bool kIsFused = false;
-  static constexpr OrderedWord kInfinity = 0x7FF0000000000000;
-  static Doubles widen(const std::byte* src) { return stillbit::load<Doubles>(src); }
-  static Doubles widen(Doubles values) { return values; }
+  static constexpr Word kInfinity = 0x7FF0000000000000;
+  static Doubles widen(Doubles words, unsigned) { return words; }
+  static Doubles narrow(const Doubles* sums, bool) { return canonical(sums[0], 0x7FF8000000000000); }
   static double widened(const std::byte* src) { return stillbit::load<double>(src); }
-  static Doubles narrow(Doubles sums, bool) { return canonical(sums, 0x7FF8000000000000); }
   static double rounded(std::uint64_t count) { return static_cast<double>(count); }
 };
 
@@ -64,37 +56,43 @@ struct F64 {
 template <class Own>
 struct Half {
   using Sums = Floats;
-  using Words = Halves;
-  using OrderedWord = std::int16_t;
-  using Ordered = VectorOf<OrderedWord>;
-  static constexpr std::uint64_t kBytes = 2;
+  using Words = Shorts;
+  using Word = std::int16_t;
+  static constexpr unsigned kParts = 2;
   static constexpr bool kIsFused = true;
-  static Floats widen(const std::byte* src) { return Own::widen(stillbit::load<Halves>(src)); }
-  static float widened(const std::byte* src) { return Own::widen(Halves{} + stillbit::load<std::uint16_t>(src))[0]; }
+  static float widened(const std::byte* src) { return Own::widen(Shorts{} + stillbit::load<std::uint16_t>(src), 0)[0]; }
   /// torch turns the number of rows into an element before it divides by it.
   static float rounded(std::uint64_t count) {
-    return Own::widen(Own::narrow(Floats{} + static_cast<float>(count), false))[0];
+    const Floats sums[2] = {Floats{} + static_cast<float>(count), Floats{}};
+    return Own::widen(Own::narrow(sums, false), 0)[0];
   }
 };
 
+/// Part 0 is the elements with even numbers, part 1 those between: both are where they are in a pair of words, but for
+/// a shift.
 struct BF16 : Half<BF16> {
-  using Half::widen;
-  using Bits = VectorOf<std::uint32_t>;
-  static constexpr OrderedWord kInfinity = 0x7F80;
-  static Floats widen(Halves words) { return reinterpret_cast<Floats>(__builtin_convertvector(words, Bits) << 16); }
-  static Halves narrow(Floats sums, bool halves_up) {
-    const Bits bits = reinterpret_cast<Bits>(sums);
-    const Bits half = halves_up ? Bits{} + 0x8000 : (bits >> 16 & 1) + 0x7FFF;
-    const Bits rounded = (bits + half) >> 16;
-    // NaN + half may have wrapped around: of NaNs the bits before that say what they are.
-    const Bits is_nan = reinterpret_cast<Bits>(sums != sums);
-    return __builtin_convertvector((is_nan & 0x7FC0) | (~is_nan & rounded), Halves);
+  static constexpr Word kInfinity = 0x7F80;
+  static Floats widen(Shorts words, unsigned part) {
+    const Bits pairs = reinterpret_cast<Bits>(words);
+    return reinterpret_cast<Floats>(part == 0 ? pairs << 16 : pairs & 0xFFFF0000U);
+  }
+  static Shorts narrow(const Floats* sums, bool halves_up) {
+    return reinterpret_cast<Shorts>(rounded_bits(sums[0], halves_up) >> 16 |
+                                    (rounded_bits(sums[1], halves_up) & 0xFFFF0000U));
+  }
+
+ private:
+  static Bits rounded_bits(Floats sums, bool halves_up) {
+    const Bits bits = reinterpret_cast<Bits>(canonical(sums, 0x7FC00000));
+    return bits + (halves_up ? Bits{} + 0x8000U : (bits >> 16 & 1U) + 0x7FFFU);
   }
 };
 
 struct F16 : Half<F16> {
-  using Half::widen;
-  static constexpr OrderedWord kInfinity = 0x7C00;
-  static Floats widen(Halves words) { return widen_f16(words); }
-  static Halves narrow(Floats sums, bool) { return canonical_half(narrow_f16(sums), kInfinity, 0x7E00); }
+  static constexpr Word kInfinity = 0x7C00;
+  static Floats widen(Shorts words, unsigned part) { return widen_f16(words, part); }
+  static Shorts narrow(const Floats* sums, bool) {
+    const Shorts words = narrow_f16(sums[0], sums[1]);
+    return (words & std::uint16_t{0x7FFF}) > std::uint16_t{0x7C00} ? Shorts{} + std::uint16_t{0x7E00} : words;
+  }
 };

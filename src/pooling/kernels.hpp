@@ -22,28 +22,34 @@ enum class Arithmetic {
   kSeparate,  ///< with: it is multiplied, then added; bf16 rounds halves to even
 };
 
-/// Rows that follow each other in one bag: all of it, or the next ones.
-struct Segment {
-  const std::byte* rows = nullptr;     ///< expanded, back to back; kSlack bytes behind them are readable
-  std::uint64_t num_rows = 0;          ///< may be 0
-  std::uint64_t num_elements = 0;      ///< of a row
-  const std::byte* weights = nullptr;  ///< an element for each row, of any alignment; or null
-  Arithmetic arithmetic = Arithmetic::kFused;
+/// Rows of a batch that follow each other in one bag: all of it, or the next ones.
+struct Piece {
+  std::byte* out = nullptr;    ///< where the bag's result goes, of any alignment; not read
+  std::uint64_t num_rows = 0;  ///< may be 0
+  std::uint64_t divisor = 0;   ///< of a mean, where the piece ends the bag: its rows, 1 at least; 0 for a sum
   bool begins = true;          ///< no row of the bag came before
   bool ends = true;            ///< none follows: the result is written
-  std::uint64_t divisor = 0;   ///< of a mean, where the segment ends the bag: its rows, 1 at least; 0 for a sum
-  std::byte* state = nullptr;  ///< what is known between segments: state_bytes(num_elements), 64-byte aligned
-  std::byte* out = nullptr;    ///< of any alignment; not read
 };
 
-[[nodiscard]] constexpr std::uint64_t state_bytes(std::uint64_t num_elements) noexcept {
-  return num_elements * sizeof(double) + 2 * kSlack;
+/// Expanded rows, and the bags that they belong to, in order.
+struct Batch {
+  const std::byte* const* rows = nullptr;  ///< kSlack bytes behind each are readable
+  const std::byte* weights = nullptr;      ///< an element for each row, of any alignment; or null
+  const Piece* pieces = nullptr;
+  std::uint64_t num_pieces = 0;
+  std::uint64_t row_bytes = 0;
+  Arithmetic arithmetic = Arithmetic::kFused;
+  std::byte* state = nullptr;  ///< what is known of a bag between batches: state_bytes(row_bytes)
+};
+
+[[nodiscard]] constexpr std::uint64_t state_bytes(std::uint64_t row_bytes) noexcept {
+  return 2 * (row_bytes + kSlack);
 }
 
 /// The kernels for one dtype and instruction set. They allocate nothing.
 struct Kernels {
-  void (*sum)(const Segment& segment);  ///< and mean
-  void (*max)(const Segment& segment);
+  void (*sum)(const Batch& batch);  ///< and mean
+  void (*max)(const Batch& batch);
 };
 
 /// Null for dtypes that are not pooled. Precondition: the machine supports `isa`.

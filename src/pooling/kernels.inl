@@ -1,82 +1,132 @@
 // The loops over the elements of rows. Included once per instruction set, inside a namespace, behind floats.inl and
-// what stands for it in an instruction set. A block of columns stays in registers while all rows of a segment are
-// added.
-
-/// Vectors of a block.
-constexpr unsigned kBlockVectors = 8;
+// what stands for it in an instruction set. A block of columns stays in registers while all rows of a piece are added:
+// kBlockVectors vectors of sums, of which the including file says how many there is room for.
 
 /// How a row is added.
 enum class Scale { kNone, kFused, kSeparate };
 
-/// Adds rows to a block of columns, from element `first` on, and writes the result where the bag ends. kIsWhole says
-/// that the block does not reach beyond the row.
-template <class Element, Scale kScale, unsigned kVectors, bool kIsWhole>
-inline __attribute__((always_inline)) void sum_block(const Segment& segment, std::uint64_t first) {
-  using Sums = typename Element::Sums;
-  constexpr std::uint64_t kLanes = kLanesOf<Sums>;
-  Sums sums[kVectors];
-  std::byte* const state = segment.state + first * sizeof(sums[0][0]);
-#pragma GCC unroll 8
-  for (unsigned v = 0; v < kVectors; ++v)
-    sums[v] = segment.begins ? Sums{} : stillbit::load<Sums>(state + v * sizeof(Sums));
-  const std::uint64_t row_bytes = segment.num_elements * Element::kBytes;
-  const std::byte* row = segment.rows + first * Element::kBytes;
-  for (std::uint64_t r = 0; r < segment.num_rows; ++r, row += row_bytes) {
-    Sums weight{};
-    if constexpr (kScale != Scale::kNone) weight = Element::widened(segment.weights + r * Element::kBytes) - weight;
-#pragma GCC unroll 8
-    for (unsigned v = 0; v < kVectors; ++v) {
-      const Sums elements = Element::widen(row + v * kLanes * Element::kBytes);
-      if constexpr (kScale == Scale::kNone) sums[v] += elements;
-      if constexpr (kScale == Scale::kFused) sums[v] = multiply_add(elements, weight, sums[v]);
-      if constexpr (kScale == Scale::kSeparate) sums[v] += elements * weight;
-    }
-  }
-  if (!segment.ends) {
-#pragma GCC unroll 8
-    for (unsigned v = 0; v < kVectors; ++v) stillbit::store(state + v * sizeof(Sums), sums[v]);
-    return;
-  }
-  const bool halves_up = segment.arithmetic == Arithmetic::kFused;
-  std::byte* const out = segment.out + first * Element::kBytes;
-#pragma GCC unroll 8
-  for (unsigned v = 0; v < kVectors; ++v) {
-    typename Element::Words words = Element::narrow(sums[v], halves_up);
-    if (segment.divisor != 0) words = Element::narrow(Element::widen(words) / Element::rounded(segment.divisor), false);
-    if constexpr (kIsWhole) {
-      stillbit::store(out + v * sizeof(words), words);
-    } else {
-      __builtin_memcpy(out, &words, (segment.num_elements - first) * Element::kBytes);
-    }
+/// Where a piece's rows begin.
+struct Rows {
+  const std::byte* const* data;
+  const std::byte* weights;
+};
+
+/// Writes words of a row's columns from byte `offset` on; where these are fewer than a vector, no more.
+template <bool kIsWhole, class Words>
+inline __attribute__((always_inline)) void store_words(std::byte* row, std::uint64_t offset, std::uint64_t row_bytes,
+                                                       Words words) {
+  if constexpr (kIsWhole) {
+    stillbit::store(row + offset, words);
+  } else {
+    __builtin_memcpy(row + offset, &words, row_bytes - offset);
   }
 }
 
-/// Calls block(std::integral_constant number of vectors, whether they are whole, first element) for all columns.
-template <std::uint64_t kLanes, class Block>
-inline __attribute__((always_inline)) void for_each_block(std::uint64_t num_elements, const Block& block) {
+/// Adds rows to the columns of kVectors vectors, from byte `first` of a row on, and writes the result where the bag
+/// ends. kIsWhole says that they do not reach beyond the row.
+template <class Element, Scale kScale, unsigned kVectors, bool kIsWhole>
+inline __attribute__((always_inline)) void sum_block(const Batch& batch, const Piece& piece, const Rows& rows,
+                                                     std::uint64_t first) {
+  using Sums = typename Element::Sums;
+  using Words = typename Element::Words;
+  constexpr unsigned kParts = Element::kParts;
+  Sums sums[kVectors][kParts];
+  std::byte* const state = batch.state + first * kParts;
+#pragma GCC unroll 16
+  for (unsigned v = 0; v < kVectors; ++v)
+#pragma GCC unroll 2
+    for (unsigned p = 0; p < kParts; ++p)
+      sums[v][p] = piece.begins ? Sums{} : stillbit::load<Sums>(state + (v * kParts + p) * sizeof(Sums));
+  for (std::uint64_t r = 0; r < piece.num_rows; ++r) {
+    const std::byte* const row = rows.data[r] + first;
+    Sums weight{};
+    if constexpr (kScale != Scale::kNone)
+      weight = Element::widened(rows.weights + r * sizeof(Element::kInfinity)) - weight;
+#pragma GCC unroll 16
+    for (unsigned v = 0; v < kVectors; ++v) {
+      const Words words = stillbit::load<Words>(row + v * sizeof(Words));
+#pragma GCC unroll 2
+      for (unsigned p = 0; p < kParts; ++p) {
+        const Sums elements = Element::widen(words, p);
+        if constexpr (kScale == Scale::kNone) sums[v][p] += elements;
+        if constexpr (kScale == Scale::kFused) sums[v][p] = multiply_add(elements, weight, sums[v][p]);
+        if constexpr (kScale == Scale::kSeparate) sums[v][p] += elements * weight;
+      }
+    }
+  }
+  if (!piece.ends) {
+#pragma GCC unroll 16
+    for (unsigned v = 0; v < kVectors; ++v)
+#pragma GCC unroll 2
+      for (unsigned p = 0; p < kParts; ++p) stillbit::store(state + (v * kParts + p) * sizeof(Sums), sums[v][p]);
+    return;
+  }
+  const bool halves_up = batch.arithmetic == Arithmetic::kFused;
+#pragma GCC unroll 16
+  for (unsigned v = 0; v < kVectors; ++v) {
+    Words words = Element::narrow(sums[v], halves_up);
+    if (piece.divisor != 0) {
+#pragma GCC unroll 2
+      for (unsigned p = 0; p < kParts; ++p) sums[v][p] = Element::widen(words, p) / Element::rounded(piece.divisor);
+      words = Element::narrow(sums[v], false);
+    }
+    store_words<kIsWhole>(piece.out, first + v * sizeof(Words), batch.row_bytes, words);
+  }
+}
+
+/// Calls block(std::integral_constant number of vectors, whether they are whole, first byte) for all columns.
+template <unsigned kMostVectors, class Block>
+inline __attribute__((always_inline)) void for_each_block(std::uint64_t row_bytes, const Block& block) {
   std::uint64_t first = 0;
-  for (; first + kBlockVectors * kLanes <= num_elements; first += kBlockVectors * kLanes)
-    block(std::integral_constant<unsigned, kBlockVectors>(), std::true_type(), first);
-  for (; first + kLanes <= num_elements; first += kLanes)
+  for (; first + kMostVectors * kVectorBytes <= row_bytes; first += kMostVectors * kVectorBytes)
+    block(std::integral_constant<unsigned, kMostVectors>(), std::true_type(), first);
+  if constexpr (kMostVectors > 2) {
+    if (first + kMostVectors / 2 * kVectorBytes <= row_bytes) {
+      block(std::integral_constant<unsigned, kMostVectors / 2>(), std::true_type(), first);
+      first += kMostVectors / 2 * kVectorBytes;
+    }
+  }
+  if constexpr (kMostVectors > 4) {
+    if (first + kMostVectors / 4 * kVectorBytes <= row_bytes) {
+      block(std::integral_constant<unsigned, kMostVectors / 4>(), std::true_type(), first);
+      first += kMostVectors / 4 * kVectorBytes;
+    }
+  }
+  for (; first + kVectorBytes <= row_bytes; first += kVectorBytes)
     block(std::integral_constant<unsigned, 1>(), std::true_type(), first);
-  if (first < num_elements) block(std::integral_constant<unsigned, 1>(), std::false_type(), first);
+  if (first < row_bytes) block(std::integral_constant<unsigned, 1>(), std::false_type(), first);
+}
+
+/// Calls body(piece, its rows) for each piece of a batch.
+template <std::uint64_t kElementBytes, class Body>
+inline __attribute__((always_inline)) void for_each_piece(const Batch& batch, const Body& body) {
+  Rows rows{batch.rows, batch.weights};
+  for (std::uint64_t i = 0; i < batch.num_pieces; ++i) {
+    const Piece piece = batch.pieces[i];
+    body(piece, rows);
+    rows.data += piece.num_rows;
+    if (rows.weights != nullptr) rows.weights += piece.num_rows * kElementBytes;
+  }
 }
 
 template <class Element, Scale kScale>
-void sum_scaled(const Segment& shared_segment) {
-  const Segment segment = shared_segment;
-  for_each_block<kLanesOf<typename Element::Sums>>(
-      segment.num_elements, [&](auto num_vectors, auto is_whole, std::uint64_t first) __attribute__((always_inline)) {
-        sum_block<Element, kScale, num_vectors(), is_whole()>(segment, first);
+void sum_scaled(const Batch& shared_batch) {
+  const Batch batch = shared_batch;
+  for_each_piece<sizeof(Element::kInfinity)>(
+      batch, [&](const Piece& piece, const Rows& rows) __attribute__((always_inline)) {
+        for_each_block<kBlockVectors / Element::kParts>(
+            batch.row_bytes, [&](auto num_vectors, auto is_whole, std::uint64_t first) __attribute__((always_inline)) {
+              sum_block<Element, kScale, num_vectors(), is_whole()>(batch, piece, rows, first);
+            });
       });
 }
 
 template <class Element>
-void sum(const Segment& segment) {
-  if (segment.weights == nullptr) return sum_scaled<Element, Scale::kNone>(segment);
-  if (segment.arithmetic == Arithmetic::kSeparate || !Element::kIsFused)
-    return sum_scaled<Element, Scale::kSeparate>(segment);
-  if constexpr (Element::kIsFused) sum_scaled<Element, Scale::kFused>(segment);
+void sum(const Batch& batch) {
+  if (batch.weights == nullptr) return sum_scaled<Element, Scale::kNone>(batch);
+  if (batch.arithmetic == Arithmetic::kSeparate || !Element::kIsFused)
+    return sum_scaled<Element, Scale::kSeparate>(batch);
+  if constexpr (Element::kIsFused) sum_scaled<Element, Scale::kFused>(batch);
 }
 
 /// Numbers in the order of the floats that words are: both zeros are 0. A NaN is `of_nan`.
@@ -90,57 +140,53 @@ inline __attribute__((always_inline)) Words ordered(Words words, Word infinity, 
 /// As sum_block: of each column the first element that no later one exceeds. What is kept are words, so that a NaN
 /// keeps its bits. One that comes first stays; one that comes later is not above anything.
 template <class Element, unsigned kVectors, bool kIsWhole>
-inline __attribute__((always_inline)) void max_block(const Segment& segment, std::uint64_t first) {
-  using Words = typename Element::Ordered;
-  using Word = typename Element::OrderedWord;
-  constexpr std::uint64_t kLanes = kLanesOf<Words>;
+inline __attribute__((always_inline)) void max_block(const Batch& batch, const Piece& piece, const Rows& rows,
+                                                     std::uint64_t first) {
+  using Word = typename Element::Word;
+  using Words = VectorOf<Word>;
   constexpr Word kLowest = std::numeric_limits<Word>::min();
   constexpr Word kHighest = std::numeric_limits<Word>::max();
   const Word infinity = Element::kInfinity;
+  std::byte* const state = batch.state + first;
+  const bool takes_first = piece.begins && piece.num_rows > 0;
+  const std::byte* const before = takes_first ? rows.data[0] + first : state;
   Words most[kVectors];
   Words most_ordered[kVectors];
-  std::byte* const state = segment.state + first * sizeof(Word);
-  const std::uint64_t row_bytes = segment.num_elements * sizeof(Word);
-  const std::byte* row = segment.rows + first * sizeof(Word);
-  std::uint64_t num_rows = segment.num_rows;
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (unsigned v = 0; v < kVectors; ++v) {
-    most[v] = !segment.begins ? stillbit::load<Words>(state + v * sizeof(Words))
-              : num_rows > 0  ? stillbit::load<Words>(row + v * sizeof(Words))
-                              : Words{};
+    most[v] = piece.begins && !takes_first ? Words{} : stillbit::load<Words>(before + v * sizeof(Words));
     most_ordered[v] = ordered<Words, Word>(most[v], infinity, kHighest);
   }
-  if (segment.begins && num_rows > 0) {
-    --num_rows;
-    row += row_bytes;
-  }
-  for (std::uint64_t r = 0; r < num_rows; ++r, row += row_bytes) {
-#pragma GCC unroll 8
+  for (std::uint64_t r = takes_first ? 1 : 0; r < piece.num_rows; ++r) {
+    const std::byte* const row = rows.data[r] + first;
+#pragma GCC unroll 16
     for (unsigned v = 0; v < kVectors; ++v) {
-      const Words words = stillbit::load<Words>(row + v * kLanes * sizeof(Word));
+      const Words words = stillbit::load<Words>(row + v * sizeof(Words));
       const Words number = ordered<Words, Word>(words, infinity, kLowest);
       const auto is_above = number > most_ordered[v];
       most[v] = is_above ? words : most[v];
       most_ordered[v] = is_above ? number : most_ordered[v];
     }
   }
-  std::byte* const dst = segment.ends ? segment.out + first * sizeof(Word) : state;
-#pragma GCC unroll 8
+#pragma GCC unroll 16
   for (unsigned v = 0; v < kVectors; ++v) {
-    if (kIsWhole || !segment.ends) {
-      stillbit::store(dst + v * sizeof(Words), most[v]);
+    if (piece.ends) {
+      store_words<kIsWhole>(piece.out, first + v * sizeof(Words), batch.row_bytes, most[v]);
     } else {
-      __builtin_memcpy(dst, &most[v], (segment.num_elements - first) * sizeof(Word));
+      stillbit::store(state + v * sizeof(Words), most[v]);
     }
   }
 }
 
 template <class Element>
-void max(const Segment& shared_segment) {
-  const Segment segment = shared_segment;
-  for_each_block<kLanesOf<typename Element::Ordered>>(
-      segment.num_elements, [&](auto num_vectors, auto is_whole, std::uint64_t first) __attribute__((always_inline)) {
-        max_block<Element, num_vectors(), is_whole()>(segment, first);
+void max(const Batch& shared_batch) {
+  const Batch batch = shared_batch;
+  for_each_piece<sizeof(Element::kInfinity)>(
+      batch, [&](const Piece& piece, const Rows& rows) __attribute__((always_inline)) {
+        for_each_block<kBlockVectors / 2>(
+            batch.row_bytes, [&](auto num_vectors, auto is_whole, std::uint64_t first) __attribute__((always_inline)) {
+              max_block<Element, num_vectors(), is_whole()>(batch, piece, rows, first);
+            });
       });
 }
 

@@ -10,6 +10,7 @@ namespace portable {
 namespace {
 
 constexpr std::uint64_t kVectorBytes = 16;
+constexpr unsigned kBlockVectors = 8;  // of 16 registers
 
 #include "pooling/floats.inl"
 
@@ -18,12 +19,11 @@ inline Floats multiply_add(Floats a, Floats b, Floats c) {
                 __builtin_fmaf(a[3], b[3], c[3])};
 }
 
-using Bits = VectorOf<std::uint32_t>;
-
 /// The bits of an f16, moved to where an f32 has them, are its value times 2^-112; a product with a power of two is
 /// exact.
-inline Floats widen_f16(Halves words) {
-  const Bits wide = __builtin_convertvector(words, Bits);
+inline Floats widen_f16(Shorts words, unsigned half) {
+  const Bits wide =
+      half == 0 ? Bits{words[0], words[1], words[2], words[3]} : Bits{words[4], words[5], words[6], words[7]};
   const Bits magnitude = (wide & 0x7FFFU) << 13;
   const Floats value = reinterpret_cast<Floats>(magnitude) * 0x1p112F;
   constexpr std::uint32_t kInfinity = 0x7C00U << 13;
@@ -32,7 +32,8 @@ inline Floats widen_f16(Halves words) {
   return reinterpret_cast<Floats>(bits | (wide & 0x8000U) << 16);
 }
 
-inline Halves narrow_f16(Floats values) {
+/// The f16 words of one vector, a pair of bytes of 32 bits each.
+inline Bits half_bits(Floats values) {
   const Bits bits = reinterpret_cast<Bits>(values);
   const Bits magnitude = bits & 0x7FFFFFFFU;
   // From 2^-14 on: the exponent is moved, and the last 13 bits are rounded off; a carry goes where it belongs.
@@ -44,7 +45,18 @@ inline Halves narrow_f16(Floats values) {
   Bits half = magnitude < kSmallestNormal ? denormal : normal;
   half = magnitude >= kOverflow ? Bits{} + 0x7C00U : half;
   half = magnitude > 0x7F800000U ? Bits{} + 0x7E00U : half;
-  return __builtin_convertvector(half | (bits >> 16 & 0x8000U), Halves);
+  return half | (bits >> 16 & 0x8000U);
+}
+
+inline Shorts narrow_f16(Floats lower, Floats upper) {
+  const Bits low = half_bits(lower);
+  const Bits high = half_bits(upper);
+  Shorts words{};
+  for (unsigned i = 0; i < 4; ++i) {
+    words[i] = static_cast<std::uint16_t>(low[i]);
+    words[i + 4] = static_cast<std::uint16_t>(high[i]);
+  }
+  return words;
 }
 
 #include "pooling/kernels.inl"
