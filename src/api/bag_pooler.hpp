@@ -13,14 +13,9 @@ namespace stillbit {
 /// The integers of an IndexSpan. A negative one becomes a number above any row's.
 class Integers {
  public:
-  explicit Integers(const IndexSpan& span) {
-    std::visit(
-        [this](const auto& integers) {
-          data_ = reinterpret_cast<const std::byte*>(integers.data());
-          size_ = integers.size();
-          is_wide_ = sizeof(integers[0]) == 8;
-        },
-        span);
+  explicit Integers(const IndexSpan& span) noexcept {
+    if (const auto* narrow = std::get_if<std::span<const std::int32_t>>(&span)) set(*narrow);
+    if (const auto* wide = std::get_if<std::span<const std::int64_t>>(&span)) set(*wide);
   }
 
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
@@ -30,6 +25,13 @@ class Integers {
   }
 
  private:
+  template <class Integer>
+  void set(std::span<const Integer> integers) noexcept {
+    data_ = reinterpret_cast<const std::byte*>(integers.data());
+    size_ = integers.size();
+    is_wide_ = sizeof(Integer) == 8;
+  }
+
   const std::byte* data_ = nullptr;
   std::uint64_t size_ = 0;
   bool is_wide_ = false;

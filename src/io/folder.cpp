@@ -25,7 +25,7 @@ constexpr std::uint64_t kPieceBytes = std::uint64_t{8} << 20;
 
 /// "…/model/" and "…/model/." are "…/model": a name is needed, and a folder beside.
 fs::path named(const fs::path& folder) {
-  fs::path path = fs::absolute(folder).lexically_normal();
+  const fs::path path = fs::absolute(folder).lexically_normal();
   return path.has_filename() ? path : path.parent_path();
 }
 

@@ -54,7 +54,7 @@ struct F64 {
 
 /// What both 16-bit types have in common.
 template <class Own>
-struct Half {
+struct Half {  // NOLINT(bugprone-crtp-constructor-accessibility): there are no objects of it
   using Sums = Floats;
   using Words = Shorts;
   using Word = std::int16_t;

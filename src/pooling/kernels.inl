@@ -39,7 +39,7 @@ inline __attribute__((always_inline)) void sum_block(const Batch& batch, const P
       sums[v][p] = piece.begins ? Sums{} : stillbit::load<Sums>(state + (v * kParts + p) * sizeof(Sums));
   for (std::uint64_t r = 0; r < piece.num_rows; ++r) {
     const std::byte* const row = rows.data[r] + first;
-    Sums weight{};
+    Sums weight{};  // NOLINT(misc-const-correctness): set below, where there are weights
     if constexpr (kScale != Scale::kNone)
       weight = Element::widened(rows.weights + r * sizeof(Element::kInfinity)) - weight;
 #pragma GCC unroll 16

@@ -14,7 +14,6 @@ namespace stillbit {
 using tiers::FastTier;
 using tiers::hash_row;
 using tiers::Lookup;
-using tiers::WarmPool;
 
 namespace {
 
@@ -64,7 +63,7 @@ Result<void> TieredTable::Impl::update_in_place(std::span<const std::int64_t> in
     // What earlier updates left behind is given up first.
     if (base->memory_bytes_with(rows) > *options.warm_bytes) base->tensor.compact();
     if (const std::uint64_t needed = base->memory_bytes_with(rows); needed > *options.warm_bytes) {
-      return invalid("the warm tier has a budget of " + byte_count(*options.warm_bytes) +
+      return invalid("the warm tier has a budget of " + byte_count(options.warm_bytes.value_or(0)) +
                      ", and with these rows would take " + byte_count(needed) + ": nothing was updated");
     }
   }
@@ -89,7 +88,7 @@ Result<void> TieredTable::Impl::update_in_pool(std::span<const std::int64_t> ind
   }
   for (std::size_t i = 0; i < sizes.size(); ++i) sizes[i] = pool->measure(sources[i]);
   if (const std::uint64_t needed = pool->units_with(updated, sizes); needed > pool->num_units()) {
-    return invalid("the warm tier, with a budget of " + byte_count(*options.warm_bytes) + ", has room for " +
+    return invalid("the warm tier, with a budget of " + byte_count(options.warm_bytes.value_or(0)) + ", has room for " +
                    byte_count(pool->num_units() * pool->unit_bytes()) + " of updated rows; with these there would be " +
                    std::to_string(needed * pool->unit_bytes()) + ": nothing was updated");
   }

@@ -236,7 +236,9 @@ TEST(TieredTable, WithoutRowsOrBytes) {
     EXPECT_EQ(gathered(table, {}).size(), 0U);
     table.update(std::vector<std::int64_t>{}, {});
     EXPECT_EQ(table.prefetch({}), 0U);
-    if (shape[0] > 0) EXPECT_EQ(gathered(table, {0, 7}).size(), 0U);
+    if (shape[0] > 0) {
+      EXPECT_EQ(gathered(table, {0, 7}).size(), 0U);
+    }
     EXPECT_THROW(gathered(table, {8}), Error);
     table.place(std::vector<std::uint64_t>(shape[0], 1));
     table.close();
