@@ -88,8 +88,8 @@ function drawTransfer(figure, links, rawBytes, storedBytes) {
   };
   const head = [["link", false], ["rate", true], ["raw", true], ["compressed", true], ["", false]];
   figure.append(scrolled(tableOf(head, links.map(row)), "Time to cross a link, as a table"));
-  caption(figure, "Bytes over what the link carries in one direction, all of it in use; programs reach 5 to 20 % less, raw and " +
-    "compressed alike. Bars: compressed time, over the raw time of the slowest link.");
+  caption(figure, "Bytes over what the link carries in one direction; programs reach less, with raw bytes as with compressed ones. " +
+    "Bars: compressed time, over the raw time of the slowest link.");
 }
 
 /** What each codec would take, as ratios. */
