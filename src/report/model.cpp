@@ -17,8 +17,8 @@ struct Link {
 };
 
 /// What the links can carry in one direction: lanes × transfers a second × the share of bits that the line code leaves
-/// (PCIe 3.0 to 5.0: 128 of 130), and what the vendor says of NVLink-C2C. What programs reach is 5 to 20 % less, for
-/// raw and compressed bytes alike.
+/// (PCIe 3.0 to 5.0: 128 of 130), and what the vendor says of NVLink-C2C. Programs reach
+/// less, with raw bytes as with compressed ones.
 constexpr Link kLinks[] = {
     {"PCIe 3.0 x16", 16 * 8e9 * 128 / 130 / 8},
     {"PCIe 4.0 x16", 16 * 16e9 * 128 / 130 / 8},
