@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .._fit import Fit
+from .._kinds import NUMPY
 from ..errors import InvalidArgumentError
 from ..tensor import CompressedTensor
 from ._kv_workers import Workers
 
-SERIAL_ELEMENTS = 32_768  # torch's grain: copies of more are split over threads
-
-
 # A plan takes 5 ms for so many bytes of bf16, and longer for more; one for a quarter of them costs 0.2 % of the ratio.
 SAMPLE_BYTES = 131_072
+
+_scratch = threading.local()  # of each thread: a chunk of one sequence
 
 
 @dataclass(frozen=True)
@@ -64,18 +66,33 @@ class Chunk:
 
     def expand(self, out: Tensor, begin: int, end: int) -> None:
         """Write some tokens to `out`, of shape (batch, heads, end - begin, size)."""
+        # Copies by numpy, on the CPU: torch would start threads for each, and this is one of several already. Without
+        # the last dimension, of which numpy would make pieces.
+        size = out.shape[3]
+        places = bits(out.flatten(2)) if out.is_cpu else out.flatten(2)
         done: dict[int, int] = {}
         for i, source in enumerate(self.sources):
             first = done.setdefault(id(source), i)
-            place(out[i], source.decompress()[:, begin:end] if first == i else out[first])
+            if first != i:
+                places[i, ...] = places[first]
+                continue
+            states = self._expanded(source, out)
+            places[i, ...] = states.reshape(len(states), -1)[:, begin * size : end * size]
+
+    def _expanded(self, source: Any, out: Tensor) -> Any:
+        """Return all tokens of a sequence, in memory that this thread uses again; on a GPU in new memory."""
+        if not out.is_cpu:
+            return source.decompress()
+        shape, dtype = source.shape, source._dtype_of(NUMPY)
+        held = getattr(_scratch, "array", None)
+        if held is None or (held.shape, held.dtype) != (shape, dtype):
+            held = _scratch.array = np.empty(shape, dtype)
+        return source.decompress(held, num_threads=1).view(f"u{out.element_size()}")
 
 
-def place(out: Tensor, states: Tensor) -> None:
-    """Copy (heads, tokens, size)."""
-    # So many at a time that torch starts no threads for them: this is one of several.
-    step = max(SERIAL_ELEMENTS // states[:, :1].numel(), 1) if out.is_cpu else states.shape[1]
-    for begin in range(0, states.shape[1], step):
-        out[:, begin : begin + step].copy_(states[:, begin : begin + step])
+def bits(tensor: Tensor) -> Any:
+    """Return the bits of a tensor in the host's memory, as an array of numpy that shares it."""
+    return tensor.view(getattr(torch, f"uint{8 * tensor.element_size()}")).numpy()
 
 
 class Store:
