@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -194,3 +195,14 @@ def test_a_file_that_cannot_be_written_leaves_the_old_one(path: Path, tmp_path: 
     with pytest.raises(sb.InvalidArgumentError):
         filled().save(path, {"a note": 1})  # type: ignore[dict-item]
     assert path.read_bytes() == before and [each.name for each in tmp_path.iterdir()] == [path.name]
+
+
+def test_an_older_transformers_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    import stillbit.transformers
+
+    monkeypatch.delattr(transformers.cache_utils, "get_layer_types_and_kwargs")
+    monkeypatch.delitem(sys.modules, "stillbit.transformers.kv_cache")
+    with pytest.raises(sb.MissingPackageError, match="transformers 5.23 or newer"):
+        _ = stillbit.transformers.KVCache
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = stillbit.transformers.nothing

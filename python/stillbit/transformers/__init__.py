@@ -11,8 +11,21 @@ it.
 
 from __future__ import annotations
 
-from .kv_cache import KVCache
+from typing import TYPE_CHECKING, Any
+
 from .loading import load, load_into
 from .quantizer import StillbitConfig, StillbitQuantizer
 
+if TYPE_CHECKING:
+    from .kv_cache import KVCache
+
 __all__ = ["KVCache", "StillbitConfig", "StillbitQuantizer", "load", "load_into"]
+
+
+def __getattr__(name: str) -> Any:
+    """Import `KVCache` when it is asked for: it needs a younger transformers than the rest."""
+    if name == "KVCache":
+        from .kv_cache import KVCache
+
+        return KVCache
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
