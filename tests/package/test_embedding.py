@@ -180,6 +180,25 @@ def test_entry_of_an_ordinary_safetensors_file(tmp_path: Path) -> None:
         sbt.Embedding.from_file(tmp_path / "missing.safetensors", "w")
 
 
+@pytest.mark.parametrize("mode", MODES)
+def test_table_in_tiers(mode: str, tmp_path: Path) -> None:
+    table = random_table(0, ROWS, 64)
+    sb.save_file({"w": sb.compress(table)}, tmp_path / "t.safetensors")
+    reference = nn.EmbeddingBag(*table.shape, mode=mode, padding_idx=2, _weight=table)
+    for tiers in [
+        sb.TieredTable(table, fast_nbytes=8192),
+        sb.TieredTable(tmp_path / "t.safetensors", "w", fast_nbytes=8192, warm_nbytes=8192, like="torch"),
+    ]:
+        ours = sbt.EmbeddingBag(tiers, mode=mode, padding_idx=2)
+        for seed in range(30):
+            input, offsets, _ = random_bags(seed, ROWS)
+            assert_same_bits(ours(input, offsets), reference(input, offsets))
+        assert 0 < tiers.statistics().hit_rate < 1
+        looked_up = tiers.statistics().num_lookups
+        assert_same_bits(ours.decompress(), table)
+        assert tiers.statistics().num_lookups == looked_up  # what is frequent is not upset by it
+
+
 class Dictionary:
     """A table of one's own."""
 

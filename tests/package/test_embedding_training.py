@@ -121,6 +121,21 @@ def test_embedding(padding_idx: int | None) -> None:
     assert_same_bits(ours.decompress(), reference.weight)
 
 
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+def test_table_in_tiers(optimizer: str) -> None:
+    reference, _ = pair(mode="mean")
+    tiers = sb.TieredTable(reference.weight.detach().clone(), fast_nbytes=8192)
+    ours = sbt.EmbeddingBag(tiers, mode="mean", trainable=True)
+    for module, make in zip((ours, reference), OPTIMIZERS[optimizer], strict=True):
+        optimizer_of_one = make([module.weight])
+        for step in range(100):
+            optimizer_of_one.zero_grad()
+            loss_of(module, random_bags(step, ROWS if step % 3 else 8)).backward()
+            optimizer_of_one.step()
+    assert tiers.statistics().num_updated > 0
+    assert_same_bits(ours.decompress(), reference.weight)
+
+
 def test_gradients_are_those_of_torch() -> None:
     """The same sparse tensors, also where a table is used twice, or gradients add up over steps."""
     reference, ours = pair(mode="mean", padding_idx=5)

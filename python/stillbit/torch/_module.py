@@ -9,8 +9,10 @@ from torch import Tensor, nn
 
 from .. import _pickling
 from .._compress import compress
+from .._sharded import ShardedTensor
 from ..errors import Error, MismatchError, OutOfRangeError, UnsupportedError
 from ..tensor import CompressedTensor
+from ..tiers import TieredTable
 from . import _lookup
 from ._tables import Table, as_table, check_rows, torch_dtype
 from ._training import TableParameter, check_updatable
@@ -101,7 +103,7 @@ class TableModule(nn.Module):
         if self._gpu is not None:
             return self._gpu.gather(index)
         out = torch.empty((*index.shape, self.embedding_dim), dtype=self.dtype)
-        if isinstance(self.table, CompressedTensor):
+        if isinstance(self.table, (CompressedTensor, ShardedTensor, TieredTable)):
             self.table.gather(index, out, num_threads=torch.get_num_threads())
         else:
             self.table.gather(index, out)
