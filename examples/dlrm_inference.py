@@ -2,8 +2,9 @@
 
 A DLRM (Naumov et al., "Deep Learning Recommendation Model for Personalization and Recommendation Systems", 2019) is
 trained briefly on made-up clicks, whose categories are skewed as those of users are, and its tables are cast to what
-they are served in. Then it is served from raw tables and from compressed ones. All outputs must be the same to the last
-bit, or the program fails. It prints a Markdown table of what the tables take in memory and how fast rows are looked up.
+they are served in. Then it is served from raw tables, from compressed ones, and from compressed ones whose hot rows are
+raw. All outputs must be the same to the last bit, or the program fails. It prints a Markdown table of what the tables
+take in memory and how fast rows are looked up.
 Needs PyTorch.
 """
 
@@ -17,12 +18,14 @@ from statistics import median
 from time import perf_counter
 from typing import NamedTuple
 
+import stillbit as sb
 import stillbit.torch as sbt
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 NUM_DENSE = 13  # as in the click logs that DLRMs are usually trained on
+MIN_ROWS = 1000  # of tables in tiers; others are compressed
 DTYPES = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32}
 
 Features = dict[str, tuple[Tensor, Tensor]]  # of each table: row numbers, and where each bag begins
@@ -173,12 +176,29 @@ def serve(model: DLRM, way: Served, batch: Batch) -> Tensor:
 
 def ways_to_serve(raw: RawBags, options: argparse.Namespace) -> dict[str, Served]:
     """Return the ways to serve, by name."""
-    bags = {name: sbt.EmbeddingBag.from_module(bag, packing=options.packing) for name, bag in raw.items()}
-    raw_nbytes = sum(bag.weight.nbytes for bag in raw.values())
+    compressed = {name: sbt.EmbeddingBag.from_module(bag, packing=options.packing) for name, bag in raw.items()}
+    tiered = dict(compressed)
+    for name, bag in compressed.items():
+        if bag.num_embeddings >= MIN_ROWS:
+            table = sb.TieredTable(bag.table, fast_nbytes=int(options.fast * raw[name].weight.nbytes))
+            tiered[name] = sbt.EmbeddingBag(table, mode=bag.mode)
     return {
-        "raw": served(raw, raw_nbytes),
-        "compressed": served(sbt.EmbeddingBagCollection(bags), sum(bag.nbytes for bag in bags.values())),
+        "raw": served(raw, sum(bag.weight.nbytes for bag in raw.values())),
+        **{
+            name: served(sbt.EmbeddingBagCollection(bags), sum(bag.nbytes for bag in bags.values()))
+            for name, bags in [("compressed", compressed), ("tiers", tiered)]
+        },
     }
+
+
+def hit_rate(way: Served) -> str:
+    """Return which part of lookups found their row raw in the fast tier, where there is one."""
+    found = [
+        bag.table.statistics() for bag in way.bags.modules() if isinstance(getattr(bag, "table", None), sb.TieredTable)
+    ]
+    if not found:
+        return "–"
+    return f"{sum(each.fast.num_lookups for each in found) / sum(each.num_lookups for each in found):.3f}"
 
 
 def check_same(answers: dict[str, Tensor], number: int) -> None:
@@ -214,6 +234,9 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--dim", type=int, default=64, help="numbers in a row")
     parser.add_argument("--dtype", choices=list(DTYPES), default="bf16", help="that tables are served in")
     parser.add_argument("--packing", choices=["slotted", "packed"], default="slotted", help="of compressed tables")
+    parser.add_argument(
+        "--fast", type=float, default=0.05, help="part of the raw tables that is kept raw in a fast tier"
+    )
     parser.add_argument("--steps", type=int, default=300, help="of training")
     parser.add_argument("--batch-size", type=int, default=2048)
     parser.add_argument("--batches", type=int, default=30, help="to serve")
@@ -266,6 +289,7 @@ def main(arguments: list[str] | None = None) -> None:
         "million lookups/s": lambda way: f"{median(lookups) / median(way.look_up_seconds) / 1e6:.2f}",
         "impressions/s, networks included": lambda way: f"{options.batch_size / median(way.answer_seconds):,.0f}",
     }
+    rows["of rows found raw in the fast tier"] = hit_rate
     for title, cell in rows.items():
         print(f"| {title} | {' | '.join(cell(way) for way in ways.values())} |")
     about = f"{options.dtype}, skew {options.skew}, batches of {options.batch_size}, threads: {options.threads}"

@@ -11,7 +11,22 @@ from programs import EXAMPLES, loaded, said_by
 pytest.importorskip("torch")
 
 DLRM_INFERENCE = EXAMPLES / "dlrm_inference.py"
-SMALL = ["--rows", "3000", "40", "40", "--dim", "16", "--steps", "20", "--batch-size", "64", "--batches", "4"]
+SMALL = [
+    "--rows",
+    "3000",
+    "40",
+    "40",
+    "--dim",
+    "16",
+    "--steps",
+    "20",
+    "--batch-size",
+    "64",
+    "--batches",
+    "4",
+    "--fast",
+    "0.5",
+]
 
 
 @pytest.mark.parametrize("options", [[], ["--dtype", "f32", "--skew", "0", "--packing", "packed"]])
@@ -20,6 +35,7 @@ def test_dlrm_inference(options: list[str]) -> None:
     element = 4 if options else 2
     assert f"| tables, bytes | {3080 * 16 * element:,} | " in said
     assert "All 256 answers are the same to the last bit." in said
+    assert re.search(r"raw in the fast tier \| – \| – \| 0\.[0-9]*[1-9]", said)
 
 
 def test_dlrm_inference_learns_and_draws_a_chart(tmp_path: Path) -> None:
