@@ -107,7 +107,7 @@ class Offload:
         packed = tensors or {weight: compressed(weight.parameter, 0) for weight in weights}
         for weight in weights:
             weight.stored_nbytes = packed[weight].nbytes
-        num_slots = nesting(model, units) + prefetch
+        num_slots = min(nesting(model, units) + prefetch, len(units))
         self._memory = choose_resident(weights, units, budget, num_slots, resident)
         self._units = [unit for unit in units if unit.moving()]
         self._order = Order(self._units)
@@ -115,7 +115,10 @@ class Offload:
             weight: at_rest(packed[weight], device, resident, num_threads) for weight in weights if not weight.stays
         }
         slot_nbytes = max((unit.buffer_nbytes for unit in self._units), default=0)
-        self._ring = Ring(num_slots if self._units else 0, slot_nbytes, device, self._rests)
+        self._ring = Ring(min(num_slots, len(self._units)), slot_nbytes, device, self._rests)
+        self._placeholders = {
+            weight: Placeholder(weight.name, weight.shape, weight.dtype, device) for weight in self._rests
+        }
         self._in_use: dict[Unit, list[Slot]] = {}
         self._values: WeakValueDictionary[Weight, Tensor] = WeakValueDictionary()  # that state dicts hold
         self._handles: list[Any] = []
@@ -263,9 +266,8 @@ class Offload:
     def _put_placeholders(self, unit: Unit) -> None:
         for weight, places in unit.weights.items():
             if not weight.stays:
-                placeholder = Placeholder(weight.name, weight.shape, weight.dtype, self._device)
                 for module, key in places:
-                    module._parameters[key] = placeholder
+                    module._parameters[key] = self._placeholders[weight]
 
     def _replace(self, weight: Weight, value: Tensor) -> None:
         """Give a weight's parameter its value; one that was on meta becomes another."""
