@@ -22,6 +22,8 @@ from ..tensor import CompressedTensor
 
 __all__ = ["checkpoint_path", "load", "load_into", "open_checkpoint"]
 
+_SMALL_NBYTES = 1 << 20  # threads that expand smaller tensors wait longer for Python's lock than they work
+
 METHOD = "stillbit"  # in a config.json, of quantization_config
 
 
@@ -194,17 +196,21 @@ def _expand_all(path: PathLike, jobs: Iterable[Job], num_threads: int, verify: b
     total = sum(out.nbytes for _, _, out in ordered)
     # One that is a fair part of all goes to all threads.
     is_large = [threads > 1 and out.nbytes * 2 * threads > total for _, _, out in ordered]
+    file = checkpoint_path(path)
 
     def run(job: Job, job_threads: int) -> None:
         name, tensor, out = job
-        with _named(checkpoint_path(path), name, tensor):
+        with _named(file, name, tensor):
             expand(tensor, out, job_threads, verify)
 
     for job, large in zip(ordered, is_large):
         if large:
             run(job, threads)
     rest = [job for job, large in zip(ordered, is_large) if not large]
-    _each(rest, threads, lambda job: run(job, 1))
+    _each([job for job in rest if job[2].nbytes >= _SMALL_NBYTES], threads, lambda job: run(job, 1))
+    for job in rest:
+        if job[2].nbytes < _SMALL_NBYTES:
+            run(job, 1)
 
 
 def _each(jobs: list[Job], threads: int, run: Callable[[Job], None]) -> None:
