@@ -35,7 +35,7 @@ struct Bags {
   /// Rows with this number are left out, also of what a mean is divided by.
   std::optional<std::uint64_t> padding_index;
 
-  [[nodiscard]] std::uint64_t num_bags() const noexcept;
+  [[nodiscard]] std::uint64_t num_bags() const;
 };
 
 /// Bags, the tensor that they are of, and where their results go.

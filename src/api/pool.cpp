@@ -105,7 +105,7 @@ Result<void> run(const std::vector<Task>& tasks, unsigned num_threads) {
 
 }  // namespace
 
-std::uint64_t Bags::num_bags() const noexcept {
+std::uint64_t Bags::num_bags() const {
   const std::uint64_t num_offsets = Integers(offsets).size();
   return has_last_offset && num_offsets > 0 ? num_offsets - 1 : num_offsets;
 }

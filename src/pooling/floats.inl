@@ -54,7 +54,11 @@ struct F64 {
 
 /// What both 16-bit types have in common.
 template <class Own>
-struct Half {  // NOLINT(bugprone-crtp-constructor-accessibility): there are no objects of it
+class Half {
+  friend Own;
+  Half() = default;
+
+ public:
   using Sums = Floats;
   using Words = Shorts;
   using Word = std::int16_t;
@@ -70,7 +74,7 @@ struct Half {  // NOLINT(bugprone-crtp-constructor-accessibility): there are no 
 
 /// Part 0 is the elements with even numbers, part 1 those between: both are where they are in a pair of words, but for
 /// a shift.
-struct BF16 : Half<BF16> {
+struct BF16 : public Half<BF16> {
   static constexpr Word kInfinity = 0x7F80;
   static Floats widen(Shorts words, unsigned part) {
     const Bits pairs = reinterpret_cast<Bits>(words);
@@ -88,7 +92,7 @@ struct BF16 : Half<BF16> {
   }
 };
 
-struct F16 : Half<F16> {
+struct F16 : public Half<F16> {
   static constexpr Word kInfinity = 0x7C00;
   static Floats widen(Shorts words, unsigned part) { return widen_f16(words, part); }
   static Shorts narrow(const Floats* sums, bool) {

@@ -11,6 +11,15 @@ struct Rows {
   const std::byte* weights;
 };
 
+/// The factor of a row, in all lanes; nothing where rows have none.
+template <class Element, Scale kScale>
+inline __attribute__((always_inline)) typename Element::Sums weight_of(const std::byte* weights, std::uint64_t row) {
+  const typename Element::Sums zeros{};
+  if constexpr (kScale == Scale::kNone) return zeros;
+  if constexpr (kScale != Scale::kNone)
+    return Element::widened(weights + row * sizeof(Element::kInfinity)) - zeros;  // -0 stays -0
+}
+
 /// Writes words of a row's columns from byte `offset` on; where these are fewer than a vector, no more.
 template <bool kIsWhole, class Words>
 inline __attribute__((always_inline)) void store_words(std::byte* row, std::uint64_t offset, std::uint64_t row_bytes,
@@ -39,9 +48,7 @@ inline __attribute__((always_inline)) void sum_block(const Batch& batch, const P
       sums[v][p] = piece.begins ? Sums{} : stillbit::load<Sums>(state + (v * kParts + p) * sizeof(Sums));
   for (std::uint64_t r = 0; r < piece.num_rows; ++r) {
     const std::byte* const row = rows.data[r] + first;
-    Sums weight{};  // NOLINT(misc-const-correctness): set below, where there are weights
-    if constexpr (kScale != Scale::kNone)
-      weight = Element::widened(rows.weights + r * sizeof(Element::kInfinity)) - weight;
+    const Sums weight = weight_of<Element, kScale>(rows.weights, r);
 #pragma GCC unroll 16
     for (unsigned v = 0; v < kVectors; ++v) {
       const Words words = stillbit::load<Words>(row + v * sizeof(Words));
