@@ -1,6 +1,6 @@
 """Measures lookups of tables in tiers, beside the raw table and the compressed one; verifies every row first.
 
-    python bench/tiers.py [--mib 256] [--seconds 0.25]
+    python bench/tiers.py [--mib 256] [--seconds 0.2]
 
 Two threads at most. Every configuration is warmed with its own distribution, then timed on batches that are new to it.
 """
@@ -50,7 +50,7 @@ def run(
     row_bytes = raw.shape[1] * raw.element_size()
     fast = int(rows * cache) * (row_bytes + 26)
     table = sb.TieredTable(compressed, fast_nbytes=fast)
-    for index in zipf(rows, skew, max(20 * int(rows * cache), batch), 2).split(65536):
+    for index in zipf(rows, skew, max(8 * int(rows * cache), batch), 2).split(65536):
         table.gather(index)
     batches = zipf(rows, skew, batch * max(4, 262_144 // batch), 3).split(batch)
     out = torch.empty(batch, raw.shape[1], dtype=raw.dtype)
@@ -70,7 +70,7 @@ def main() -> None:
     """Print a table of all configurations."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--mib", type=int, default=256, help="of the raw table")
-    parser.add_argument("--seconds", type=float, default=0.25, help="for each measurement")
+    parser.add_argument("--seconds", type=float, default=0.2, help="for each measurement")
     options = parser.parse_args()
     torch.set_num_threads(2)
     print(

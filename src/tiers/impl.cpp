@@ -29,6 +29,9 @@ constexpr std::uint64_t kMaxSampledRows = 4096;
 constexpr std::uint64_t kMaxSampledBytes = std::uint64_t{2} << 20;
 constexpr std::uint64_t kRunRows = 16;
 
+/// Shorter units of the pool would take less than what is needed to find them.
+constexpr std::uint64_t kMinUnitBytes = 32;
+
 /// Output bytes of one task of a gather; less than two tasks are not worth a thread.
 constexpr std::uint64_t kTaskBytes = std::uint64_t{256} << 10;
 
@@ -69,7 +72,7 @@ TieredTable::Impl::Impl(std::shared_ptr<tiers::Base> from, const TierOptions& wa
   }
   const std::uint64_t tensor_bytes = base->memory_bytes();
   if (options.warm_bytes && *options.warm_bytes < tensor_bytes)
-    throw too_small("warm", options.warm_bytes.value_or(0), tensor_bytes, "the compressed tensor, which is in memory,");
+    throw too_small("warm", *options.warm_bytes, tensor_bytes, "the compressed tensor, which is in memory,");
   const bool has_rows = geometry.num_bytes() > 0;
   if (has_rows && options.fast_bytes > 0) {
     const auto bytes_for = [&](std::uint64_t n) { return FastTier::bytes_for(n, geometry.row_bytes); };
@@ -102,8 +105,8 @@ void TieredTable::Impl::make_pool() {
   sample_shape.insert(sample_shape.end(), shape.end() - row_dims, shape.end());
   const Plan plan = stillbit::plan({sample.data(), dtype, sample_shape}, {.row_dims = row_dims},
                                    {.num_rows = geometry.num_rows, .statistics = nullptr});
-  const std::uint64_t unit_bytes = plan.stride();
-  const std::uint64_t budget = options.warm_bytes.value_or(0) - base->memory_bytes();
+  const std::uint64_t unit_bytes = std::max(plan.stride(), std::min(geometry.row_bytes, kMinUnitBytes));
+  const std::uint64_t budget = *options.warm_bytes - base->memory_bytes();
   const auto bytes_for = [&](std::uint64_t n) { return WarmPool::bytes_for(n, unit_bytes, geometry.row_bytes); };
   // Rows unlike the sample take several units.
   const std::uint64_t most = std::min(geometry.num_rows * ceil_div(geometry.row_bytes, unit_bytes), kMaxSlots);

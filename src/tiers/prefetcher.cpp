@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <new>
+#include <system_error>
+#include <utility>
 
 namespace stillbit::tiers {
 
@@ -10,7 +12,11 @@ std::uint64_t Prefetcher::add(std::span<const std::uint32_t> rows, std::uint64_t
   if (is_stopped_ || queue_.size() >= most) return 0;
   const std::uint64_t count = std::min<std::uint64_t>(rows.size(), most - queue_.size());
   if (count == 0) return 0;
-  if (!thread_) thread_ = std::make_unique<std::thread>([this] { run(); });
+  try {
+    if (!thread_) thread_ = std::make_unique<std::thread>([this] { run(); });
+  } catch (const std::system_error&) {
+    return 0;  // the system has no more threads to give: rows come when they are looked up
+  }
   queue_.insert(queue_.end(), rows.begin(), rows.begin() + static_cast<std::ptrdiff_t>(count));
   work_.notify_one();
   return count;
@@ -22,14 +28,16 @@ void Prefetcher::wait() {
 }
 
 void Prefetcher::stop() {
+  std::unique_ptr<std::thread> thread;
   {
     const std::lock_guard lock(mutex_);
     is_stopped_ = true;
     queue_.clear();
+    thread = std::move(thread_);
     work_.notify_all();
     idle_.notify_all();
   }
-  if (thread_ && thread_->joinable()) thread_->join();
+  if (thread) thread->join();
 }
 
 void Prefetcher::run() {

@@ -26,7 +26,7 @@ constexpr std::uint64_t kFastBytes = 70000;       ///< for about 1,100 rows
 
 using Trace = std::vector<std::int64_t>;
 
-/// Row numbers with Zipf's distribution. After every `shift_every` lookups the next 50 rows become the most popular.
+/// Row numbers with Zipf's distribution. After every `shift_every` lookups the next 200 rows become the most popular.
 Trace zipf(double skew, std::uint64_t shift_every) {
   std::mt19937_64 random(11);
   std::vector<double> sums(kRows);
@@ -40,7 +40,7 @@ Trace zipf(double skew, std::uint64_t shift_every) {
   for (std::uint64_t i = 0; i < kLookups; ++i) {
     const auto rank =
         static_cast<std::uint64_t>(std::lower_bound(sums.begin(), sums.end(), uniform(random)) - sums.begin());
-    const std::uint64_t shifted = rank + (shift_every == 0 ? 0 : 50 * (i / shift_every));
+    const std::uint64_t shifted = rank + (shift_every == 0 ? 0 : 200 * (i / shift_every));
     trace[i] = rows[shifted % kRows];
   }
   return trace;

@@ -136,7 +136,7 @@ TEST(TierThreads, ReadersSeeRowsOfAMappedFileWhole) {
   tensors.emplace_back("t", compress({raw.data(), DType::kI32, {kRows, kColumns}}));
   save(folder.path() / "t.safetensors", tensors);
   run(TieredTable::open(folder.path() / "t.safetensors", "t",
-                        {.fast_bytes = 40000, .warm_bytes = 8 * kRows * kColumns}));
+                        {.fast_bytes = 40000, .warm_bytes = 32 * kRows * kColumns}));
 }
 
 TEST(TierThreads, CloseWaitsForCallsThatAreUnderWay) {

@@ -215,7 +215,7 @@ TEST(TieredTable, CorruptRowsAreAnErrorAndOthersAreNot) {
   file.seekp(size / 2);
   file << std::string(static_cast<std::size_t>(size / 4), '\xff');
   file.close();
-  TieredTable table = TieredTable::open(path, "t", {.fast_bytes = 100000, .warm_bytes = 100000});
+  TieredTable table = TieredTable::open(path, "t", {.fast_bytes = 100000});
   const std::vector<std::int64_t> corrupted{1200};
   table.prefetch(corrupted);  // whoever needs the row is told
   table.wait_for_prefetches();
