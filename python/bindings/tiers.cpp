@@ -87,7 +87,7 @@ TieredStatistics statistics(const TieredTable& table) {
   return table.statistics();
 }
 
-void bind_statistics(nb::module_& module) {
+void bind_statistics(const nb::module_& module) {
   nb::class_<TierStatistics>(module, "TierStatistics", "What a tier did, and what it holds.")
       .def_ro("num_lookups", &TierStatistics::num_lookups)
       .def_ro("bytes_read", &TierStatistics::bytes_read)

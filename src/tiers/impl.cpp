@@ -81,7 +81,8 @@ TieredTable::Impl::Impl(std::shared_ptr<tiers::Base> from, const TierOptions& wa
     if (num_slots == 0) throw too_small("fast", options.fast_bytes, bytes_for(1), "one row");
     fast = std::make_unique<FastTier>(num_slots, geometry.row_bytes, options.prefetch_share);
   }
-  if (has_rows && !is_mutable && options.warm_bytes.value_or(tensor_bytes) > tensor_bytes) make_pool();
+  if (const std::uint64_t budget = options.warm_bytes.value_or(0); has_rows && !is_mutable && budget > tensor_bytes)
+    make_pool(budget);
   prefetcher = std::make_unique<tiers::Prefetcher>(
       [this](std::span<const std::uint32_t> rows) {
         try {
@@ -97,7 +98,7 @@ TieredTable::Impl::~Impl() {
   close();
 }
 
-void TieredTable::Impl::make_pool() {
+void TieredTable::Impl::make_pool(std::uint64_t warm_budget) {
   const std::vector<std::int64_t> sampled = sampled_rows(geometry);
   std::vector<std::byte> sample(sampled.size() * geometry.row_bytes);
   base->tensor.gather(sampled, sample);
@@ -106,7 +107,7 @@ void TieredTable::Impl::make_pool() {
   const Plan plan = stillbit::plan({sample.data(), dtype, sample_shape}, {.row_dims = row_dims},
                                    {.num_rows = geometry.num_rows, .statistics = nullptr});
   const std::uint64_t unit_bytes = std::max(plan.stride(), std::min(geometry.row_bytes, kMinUnitBytes));
-  const std::uint64_t budget = *options.warm_bytes - base->memory_bytes();
+  const std::uint64_t budget = warm_budget - base->memory_bytes();
   const auto bytes_for = [&](std::uint64_t n) { return WarmPool::bytes_for(n, unit_bytes, geometry.row_bytes); };
   // Rows unlike the sample take several units.
   const std::uint64_t most = std::min(geometry.num_rows * ceil_div(geometry.row_bytes, unit_bytes), kMaxSlots);
@@ -115,7 +116,7 @@ void TieredTable::Impl::make_pool() {
   if (num_units < needed) {
     // Beside a packed tensor there may be no room for updates, as there may be no budget for it at all.
     if (!is_mapped) return;
-    throw too_small("warm", *options.warm_bytes, bytes_for(needed), "room for one row");
+    throw too_small("warm", warm_budget, bytes_for(needed), "room for one row");
   }
   pool = std::make_unique<WarmPool>(plan.impl().codec, num_units, unit_bytes, geometry.row_bytes);
 }

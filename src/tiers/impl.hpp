@@ -76,7 +76,8 @@ struct TieredTable::Impl {
   std::unique_ptr<tiers::Prefetcher> prefetcher;
 
  private:
-  void make_pool();
+  /// Precondition: the budget is larger than the tensor.
+  void make_pool(std::uint64_t warm_budget);
   Result<void> pull(std::span<const std::uint32_t> rows);
   Result<void> update_in_place(std::span<const std::int64_t> index, Bytes rows);
   Result<void> update_in_pool(std::span<const std::int64_t> index, Bytes rows);

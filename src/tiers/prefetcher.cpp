@@ -63,7 +63,7 @@ void Prefetcher::run() {
 void Prefetcher::after_fork_in_child() {
   mutex_.unlock();
   // The thread is not in this process: what stands for it can be neither joined nor destroyed.
-  [[maybe_unused]] const auto* lost = thread_.release();
+  [[maybe_unused]] std::thread* const gone = thread_.release();
   ::new (&work_) std::condition_variable();
   ::new (&idle_) std::condition_variable();
   queue_.clear();
