@@ -111,7 +111,8 @@ TEST(TierPolicies, HitsAreThoseOfASimulationOfThePolicy) {
       TieredTable table = make_table(TierPolicy::kTinyLfu);
       const double found = measured(table, trace);
       const double wanted = simulated(trace, table.statistics().fast.max_rows);
-      RecordProperty("hit_rates", std::to_string(found) + " " + std::to_string(wanted));
+      RecordProperty("skew_" + std::to_string(skew) + (shift_every > 0 ? "_shifting" : ""),
+                     std::to_string(found) + " " + std::to_string(wanted));
       EXPECT_NEAR(found, wanted, 0.02) << "skew " << skew << ", shift every " << shift_every;
     }
   }
