@@ -61,6 +61,6 @@ void bind_files(nanobind::module_& module);
 void bind_ibp(nanobind::module_& module);
 void bind_plan(nanobind::module_& module);
 void bind_stream(nanobind::module_& module);
-void bind_tiers(nanobind::module_& module);
+void bind_tiers(const nanobind::module_& module);
 
 }  // namespace stillbit::python

@@ -109,7 +109,7 @@ void bind_statistics(const nb::module_& module) {
 
 }  // namespace
 
-void bind_tiers(nb::module_& module) {
+void bind_tiers(const nb::module_& module) {
   bind_statistics(module);
   const auto released = nb::call_guard<nb::gil_scoped_release>();
   nb::class_<TieredTable>(module, "TieredTable", "A table of rows in tiers.")
