@@ -2,8 +2,9 @@
 
     python bench/tiers.py [--mib 256] [--seconds 0.2]
 
-One thread, and its time on the processor rather than the clock's: other programs of the machine do not count but for the
-caches that they take. Every configuration is warmed with its own distribution, then timed on batches that are new to it.
+One thread, and its time on the processor rather than the clock's: other programs of the machine count only by the
+caches that they take. Every configuration is warmed with its own distribution, then timed on batches that
+are new to it.
 """
 
 from __future__ import annotations
