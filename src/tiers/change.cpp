@@ -63,7 +63,7 @@ Result<void> TieredTable::Impl::update_in_place(std::span<const std::int64_t> in
     // What earlier updates left behind is given up first.
     if (base->memory_bytes_with(rows) > *options.warm_bytes) base->tensor.compact();
     if (const std::uint64_t needed = base->memory_bytes_with(rows); needed > *options.warm_bytes) {
-      return invalid("the warm tier has a budget of " + byte_count(options.warm_bytes.value_or(0)) +
+      return invalid("the warm tier has a budget of " + byte_count(*options.warm_bytes) +
                      ", and with these rows would take " + byte_count(needed) + ": nothing was updated");
     }
   }
