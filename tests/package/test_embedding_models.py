@@ -69,7 +69,8 @@ def test_swap_for_training() -> None:
     model = Recommender()
     reference = copy.deepcopy(model)
     for module in reference.modules():
-        if isinstance(module, (nn.Embedding, nn.EmbeddingBag)):
+        # Dense gradients add what duplicates have in another order than sparse ones: what is not swapped stays dense.
+        if isinstance(module, (nn.Embedding, nn.EmbeddingBag)) and module.num_embeddings == ROWS:
             module.sparse = True
     sbt.compress_embeddings(model, trainable=True)
     tables = [each for each in model.parameters() if isinstance(each, sbt.TableParameter)]
