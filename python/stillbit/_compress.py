@@ -8,7 +8,8 @@ from . import _core
 from ._arguments import count, words
 from ._plan import Plan, core_plan, named_input
 from ._progress import COMPRESS_PASSES, counting
-from .tensor import Array, CompressedTensor
+from ._rows import Array
+from .tensor import CompressedTensor
 
 
 def compress(

@@ -14,8 +14,9 @@ import numpy as np
 from . import _index, _kinds
 from ._arguments import count
 from ._kinds import Shape
+from ._rows import Array, Index
 from .errors import CorruptError, InvalidArgumentError, OutOfRangeError
-from .tensor import Array, CompressedTensor, Index
+from .tensor import CompressedTensor
 
 INDEX_SUFFIX = ".safetensors.index.json"
 _VERSION = 1
