@@ -17,7 +17,7 @@ void for_each_run(std::uint64_t num_rows, std::uint64_t row_bytes, std::uint64_t
   const std::uint64_t num_runs = std::min(kMaxRuns, num_sampled);
   for (std::uint64_t run = 0; run < num_runs; ++run) {
     const std::uint64_t count = num_sampled * (run + 1) / num_runs - num_sampled * run / num_runs;
-    take(num_rows / num_runs * run, count);
+    take(num_rows / num_runs * run + num_rows % num_runs * run / num_runs, count);
   }
 }
 

@@ -4,6 +4,7 @@
 #include <stillbit/stillbit.hpp>
 
 #include "planner/repeats.hpp"
+#include "planner/runs.hpp"
 #include "tests/support/make_tensor.hpp"
 
 #include <gtest/gtest.h>
@@ -35,6 +36,23 @@ std::optional<std::uint64_t> price_of(const CompressedTensor& tensor, Codec code
 }
 
 constexpr Packing kPackings[] = {Packing::kPacked, Packing::kSlotted};
+
+TEST(Runs, LieApartAndReachTheLastPart) {
+  for (const std::uint64_t num_rows : {1ULL, 63ULL, 64ULL, 65ULL, 127ULL, 1000ULL, 100'003ULL}) {
+    for (const std::uint64_t num_wanted : {1ULL, 10ULL, 64ULL, 100ULL, 5000ULL}) {
+      std::uint64_t end = 0;
+      std::uint64_t sum = 0;
+      planner::for_each_run(num_rows, 8, 8 * num_wanted, [&](std::uint64_t first, std::uint64_t count) {
+        EXPECT_GE(first, end == 0 ? 0 : end - 1);  // where most rows are wanted, a row may be in two runs
+        end = first + count;
+        sum += count;
+      });
+      EXPECT_EQ(sum, std::min(num_rows, num_wanted));
+      EXPECT_LE(end, num_rows);
+      EXPECT_GT(end * planner::kMaxRuns, num_rows * (std::min({planner::kMaxRuns, num_wanted, num_rows}) - 1));
+    }
+  }
+}
 
 TEST(Prices, AreWhatIsWritten) {
   for (const DType dtype : {DType::kU8, DType::kBF16, DType::kF32}) {
