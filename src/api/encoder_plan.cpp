@@ -38,6 +38,14 @@ std::uint64_t choose_tile_bytes(const RowGeometry& geometry, Packing packing, st
   return num_rows * geometry.row_bytes;
 }
 
+double decode_cost(Codec codec, DType dtype) {
+  return find_codec(codec)->decode_cost.of(num_bytes(dtype));
+}
+
+planner::Candidate candidate(const CodecEntry& entry, DType dtype) {
+  return {entry.plan, decode_cost(entry.codec, dtype), entry.plans_last};
+}
+
 /// What finding repeats may take where memory is not to grow with the tensor.
 constexpr std::uint64_t kMaxRepeatsBytes = std::uint64_t{512} << 20;
 
@@ -121,8 +129,7 @@ Result<void> Encoder::plan() {
   std::vector<planner::Candidate> candidates;
   for (const CodecEntry& entry : all_codecs()) {
     const bool is_wanted = !options_.codec || *options_.codec == entry.codec;
-    if (is_wanted && entry.codec != Codec::kRaw)
-      candidates.push_back({entry.plan, entry.decode_cost, entry.plans_last});
+    if (is_wanted && entry.codec != Codec::kRaw) candidates.push_back(candidate(entry, header_.dtype));
   }
   if (candidates.empty()) return invalid("the codec asked for is unknown");
 
@@ -135,7 +142,7 @@ Result<void> Encoder::plan() {
     Arrangement smaller = arrange_tiles(kSmallTileBytes);
     const CodecEntry* entry = find_codec(found.first->codec->codec());
     if (smaller.header.tile_bytes != arrangements[0].header.tile_bytes) {
-      STILLBIT_CHECK(consider(smaller, std::vector{planner::Candidate{entry->plan, entry->decode_cost}}, given));
+      STILLBIT_CHECK(consider(smaller, std::vector{candidate(*entry, header_.dtype)}, given));
       arrangements.push_back(std::move(smaller));
     }
   }
@@ -146,7 +153,7 @@ Result<void> Encoder::plan() {
     const BitStatistics statistics = count();
     std::erase_if(in->options, [](const planner::Option& option) { return option.codec->codec() == Codec::kIbp; });
     const CodecEntry* ibp = find_codec(Codec::kIbp);
-    STILLBIT_CHECK(consider(*in, std::vector{planner::Candidate{ibp->plan, ibp->decode_cost}}, &statistics));
+    STILLBIT_CHECK(consider(*in, std::vector{candidate(*ibp, header_.dtype)}, &statistics));
     std::tie(best, in) = cheapest_of(arrangements);
   }
   note_prices(arrangements);
@@ -182,7 +189,7 @@ void Encoder::note_prices(const std::vector<Arrangement>& arrangements) {
     }
   };
   for (const Arrangement& arrangement : arrangements) {
-    note(Codec::kRaw, planner::price_raw(arrangement.header), find_codec(Codec::kRaw)->decode_cost);
+    note(Codec::kRaw, planner::price_raw(arrangement.header), decode_cost(Codec::kRaw, header_.dtype));
     for (const planner::Option& option : arrangement.options)
       note(option.codec->codec(), option.priced, option.decode_cost);
   }
@@ -191,7 +198,7 @@ void Encoder::note_prices(const std::vector<Arrangement>& arrangements) {
 void Encoder::adopt(planner::Option* best, Arrangement* in, std::vector<Arrangement>& arrangements) {
   // Rows as they are, perhaps but for repeats, are the alternative: to a codec that was asked for only where it does
   // not make the tensor smaller.
-  const double raw_cost = find_codec(Codec::kRaw)->decode_cost;
+  const double raw_cost = decode_cost(Codec::kRaw, header_.dtype);
   const auto raw_cost_of = [&](const Arrangement& arrangement, Objective objective) {
     return planner::cost(planner::price_raw(arrangement.header), raw_cost, objective);
   };

@@ -15,12 +15,12 @@ namespace stillbit {
 namespace {
 
 constexpr std::array kCodecs{
-    CodecEntry{Codec::kRaw, "raw", raw::plan, raw::open, 1.0},
-    CodecEntry{Codec::kIbp, "ibp", ibp::plan, ibp::open, 4.7},
-    CodecEntry{Codec::kWindow, "window", window::plan, window::open, 1.45},
-    CodecEntry{Codec::kEscape, "escape", escape::plan, escape::open, 2.0},
-    CodecEntry{Codec::kSparse, "sparse", sparse::plan, sparse::open, 1.4},
-    CodecEntry{Codec::kDictionary, "dictionary", dictionary::plan, dictionary::open, 10.0, true},
+    CodecEntry{Codec::kRaw, "raw", raw::plan, raw::open, {1.0, 1.0}},
+    CodecEntry{Codec::kIbp, "ibp", ibp::plan, ibp::open, {4.9, 4.7}},
+    CodecEntry{Codec::kWindow, "window", window::plan, window::open, {1.4, 1.5}},
+    CodecEntry{Codec::kEscape, "escape", escape::plan, escape::open, {2.0, 1.4}},
+    CodecEntry{Codec::kSparse, "sparse", sparse::plan, sparse::open, {1.4, 1.4}},
+    CodecEntry{Codec::kDictionary, "dictionary", dictionary::plan, dictionary::open, {10.0, 10.0}, true},
 };
 
 }  // namespace

@@ -7,15 +7,22 @@
 
 namespace stillbit {
 
+/// Time to expand a byte, in units of the time in which memory moves one (a memcpy moves two for each of its bytes):
+/// measured on one core with AVX-512, docs/benchmarks.md.
+struct DecodeCost {
+  double narrow;  ///< elements of 1 or 2 bytes
+  double wide;    ///< larger ones
+
+  [[nodiscard]] double of(unsigned element_bytes) const noexcept { return element_bytes <= 2 ? narrow : wide; }
+};
+
 /// All that the library knows of a codec. Adding one is a folder under codecs/, its number in Codec, and a line here.
 struct CodecEntry {
   Codec codec;
   std::string_view name;
   PlanCodec plan;
   OpenCodec open;
-  /// Time to expand a byte, in units of the time in which memory moves one (a memcpy moves two for each of its bytes):
-  /// measured on one core with AVX-512, docs/benchmarks.md.
-  double decode_cost;
+  DecodeCost decode_cost;
   /// Its plan takes long to make, and is not made where it cannot be the cheapest.
   bool plans_last = false;
 };
