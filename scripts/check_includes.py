@@ -25,7 +25,6 @@ ALLOWED = {
     "planner": {"core", "cpu", "format", "statistics", "codecs", "packings"},
     "analysis": {"core", "format", "codecs"},
     "api": {
-        "analysis",
         "core",
         "io",
         "cpu",
@@ -38,6 +37,7 @@ ALLOWED = {
         "pooling",
         "planner",
     },
+    "files": {"analysis", "core", "io", "cpu", "format", "statistics", "planner", "api"},
     "tiers": {"core", "io", "cpu", "format", "codecs", "packings", "api"},
     # The command and its report are users of the public API like any other.
     "report": set(),

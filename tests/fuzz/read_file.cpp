@@ -1,8 +1,8 @@
 #include "tests/fuzz/read_file.hpp"
 
-#include "api/analyze_tensor.hpp"
+#include "files/analyze_tensor.hpp"
 #include "api/compressed_tensor.hpp"
-#include "api/tensor_file.hpp"
+#include "files/tensor_file.hpp"
 
 #include <cstdio>
 #include <cstdlib>

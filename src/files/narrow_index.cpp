@@ -1,4 +1,4 @@
-#include "api/narrow_index.hpp"
+#include "files/narrow_index.hpp"
 
 #include "core/bits.hpp"
 #include "core/checked.hpp"

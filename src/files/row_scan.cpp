@@ -1,6 +1,6 @@
 // A first look at a tensor that comes in chunks.
 
-#include "api/row_scan.hpp"
+#include "files/row_scan.hpp"
 
 #include "core/checksum.hpp"
 #include "core/result.hpp"

@@ -1,4 +1,4 @@
-#include "api/analyze_tensor.hpp"
+#include "files/analyze_tensor.hpp"
 #include "api/compressed_tensor.hpp"
 #include "cpu/parallel.hpp"
 #include "io/mapped_file.hpp"

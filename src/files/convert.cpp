@@ -4,9 +4,9 @@
 
 #include "api/compressed_tensor.hpp"
 #include "api/encoder.hpp"
-#include "api/file_writer.hpp"
-#include "api/model_folder.hpp"
-#include "api/tensor_file.hpp"
+#include "files/file_writer.hpp"
+#include "files/model_folder.hpp"
+#include "files/tensor_file.hpp"
 #include "cpu/parallel.hpp"
 #include "format/npy.hpp"
 #include "format/safetensors.hpp"

@@ -1,7 +1,7 @@
 #pragma once
 
 #include "api/encoder.hpp"
-#include "api/tensor_file.hpp"
+#include "files/tensor_file.hpp"
 
 #include <stillbit/analysis.hpp>
 

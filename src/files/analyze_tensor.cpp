@@ -1,4 +1,4 @@
-#include "api/analyze_tensor.hpp"
+#include "files/analyze_tensor.hpp"
 
 #include "analysis/exponents.hpp"
 #include "analysis/invariance.hpp"

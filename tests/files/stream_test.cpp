@@ -2,7 +2,7 @@
 
 #include <stillbit/stillbit.hpp>
 
-#include "api/row_scan.hpp"
+#include "files/row_scan.hpp"
 #include "tests/support/make_tensor.hpp"
 #include "tests/support/temporary_folder.hpp"
 

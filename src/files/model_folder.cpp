@@ -1,8 +1,8 @@
 // The folder of a model: its safetensors files one by one, the texts that speak of them, and everything else as it is.
 
-#include "api/model_folder.hpp"
+#include "files/model_folder.hpp"
 
-#include "api/tensor_file.hpp"
+#include "files/tensor_file.hpp"
 #include "format/model_json.hpp"
 #include "io/folder.hpp"
 #include "io/mapped_file.hpp"

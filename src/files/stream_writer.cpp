@@ -1,10 +1,10 @@
 // Files that are written chunk by chunk.
 
 #include "api/encoder.hpp"
-#include "api/file_writer.hpp"
-#include "api/narrow_index.hpp"
+#include "files/file_writer.hpp"
+#include "files/narrow_index.hpp"
 #include "api/plan.hpp"
-#include "api/tensor_file.hpp"
+#include "files/tensor_file.hpp"
 #include "core/checked.hpp"
 #include "cpu/checksum.hpp"
 #include "cpu/parallel.hpp"

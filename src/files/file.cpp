@@ -1,9 +1,9 @@
 #include <stillbit/file.hpp>
 
 #include "api/compressed_tensor.hpp"
-#include "api/file_writer.hpp"
-#include "api/model_folder.hpp"
-#include "api/tensor_file.hpp"
+#include "files/file_writer.hpp"
+#include "files/model_folder.hpp"
+#include "files/tensor_file.hpp"
 #include "cpu/parallel.hpp"
 #include "io/atomic_file.hpp"
 

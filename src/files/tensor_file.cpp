@@ -1,4 +1,4 @@
-#include "api/tensor_file.hpp"
+#include "files/tensor_file.hpp"
 
 #include "api/compressed_tensor.hpp"
 #include "api/registry.hpp"

@@ -1,4 +1,4 @@
-#include "api/file_writer.hpp"
+#include "files/file_writer.hpp"
 
 #include "api/registry.hpp"
 #include "core/checked.hpp"
