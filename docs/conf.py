@@ -8,7 +8,7 @@ from pathlib import Path
 HERE = Path(__file__).parent
 
 project = "Stillbit"
-author = "the Stillbit authors"
+author = copyright = "the Stillbit authors"
 html_title = "Stillbit"
 html_theme = "furo"
 html_static_path = ["pictures"]
@@ -22,17 +22,22 @@ myst_enable_extensions = ["dollarmath"]
 highlight_language = "none"
 
 # Attributes of several classes have the same names: their types are no references.
-suppress_warnings = ["ref.python"]
+# Each header opens the namespace anew.
+suppress_warnings = ["ref.python", "duplicate_declaration.cpp"]
 autodoc_typehints = "none"  # docstrings name types, with shapes
 autodoc_mock_imports = [
     name
-    for name in ("torch", "torch_geometric", "transformers", "accelerate", "torchrec")
+    for name in ("torch", "torch_geometric", "transformers", "accelerate", "safetensors")
     if importlib.util.find_spec(name) is None
 ]
+if autodoc_mock_imports:
+    print(f"not installed, so that parts of the API may be left out: {', '.join(autodoc_mock_imports)}")
+    suppress_warnings.append("autodoc")
 napoleon_numpy_docstring = True
 napoleon_use_rtype = False
+napoleon_use_ivar = True
 
-# The headers of the public API, as Doxygen reads them.
+# The headers of the public API, as Doxygen reads them: without designated initializers, which Sphinx cannot parse.
 xml = HERE.parent / "build" / "docs" / "doxygen"
 breathe_projects = {"stillbit": str(xml / "xml")}
 breathe_default_project = "stillbit"
@@ -49,6 +54,7 @@ QUIET = YES
 WARN_IF_UNDOCUMENTED = NO
 WARN_AS_ERROR = YES
 ENABLE_PREPROCESSING = NO
+INPUT_FILTER = "sed s/{{[.].*}};/;/"
 """
 
 

@@ -111,7 +111,7 @@ class TieredTable(Rows):
         it: no limit for a tensor in memory, and nothing of a mapped one.
     policy : str
         ``"tinylfu"``: rows move by how often they were looked up lately. A row takes another's place where it was
-        looked up more often, by a count-min sketch that is halved from time to time [1]_; the row to give way is the
+        looked up more often, by a count-min sketch that is halved now and then (TinyLFU); the row to give way is the
         least counted of five. ``"static"``: the rows that `place` puts there, and no others.
     prefetch_share : float
         How much of the fast tier rows that are prefetched may take, from the first `prefetch` on: 0 to 0.5.
@@ -127,10 +127,10 @@ class TieredTable(Rows):
     IoError, CorruptError
         If a file cannot be read, or breaks the format.
 
-    References
-    ----------
-    .. [1] G. Einziger, R. Friedman and B. Manes, "TinyLFU: A Highly Efficient Cache Admission Policy", ACM Transactions
-       on Storage 13 (4), 2017.
+    Notes
+    -----
+    G. Einziger, R. Friedman and B. Manes, "TinyLFU: A Highly Efficient Cache Admission Policy", ACM Transactions on
+    Storage 13 (4), 2017.
 
     Examples
     --------
