@@ -54,7 +54,7 @@ QUIET = YES
 WARN_IF_UNDOCUMENTED = NO
 WARN_AS_ERROR = YES
 ENABLE_PREPROCESSING = NO
-INPUT_FILTER = "sed s/{{[.].*}};/;/"
+INPUT_FILTER = "sed s/{{[.].*}}//"
 """
 
 
