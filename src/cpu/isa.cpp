@@ -2,6 +2,10 @@
 
 #include <cstdlib>
 
+#if defined(__x86_64__)
+#include <cpuid.h>
+#endif
+
 namespace stillbit::cpu {
 namespace {
 
@@ -16,6 +20,18 @@ Isa choose() noexcept {
   return best;
 }
 
+#if defined(__x86_64__)
+/// Conversions of 16-bit floats, of which clang 14 cannot ask by name.
+bool has_f16c() noexcept {
+  constexpr unsigned kF16C = 1U << 29;
+  unsigned eax = 0;
+  unsigned ebx = 0;
+  unsigned ecx = 0;
+  unsigned edx = 0;
+  return __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & kF16C) != 0;
+}
+#endif
+
 }  // namespace
 
 bool supported(Isa isa) noexcept {
@@ -23,8 +39,7 @@ bool supported(Isa isa) noexcept {
 #if defined(__x86_64__)
   __builtin_cpu_init();
   const bool has_avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") &&
-                        __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma") &&
-                        __builtin_cpu_supports("f16c");
+                        __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("fma") && has_f16c();
   if (isa == Isa::kAvx2) return has_avx2;
   return has_avx2 && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
          __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl") &&
