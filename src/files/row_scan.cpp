@@ -36,8 +36,7 @@ bool is_kept(std::uint64_t run, unsigned level) {
 }  // namespace
 
 RunningSample::RunningSample(std::uint64_t row_bytes, std::uint64_t max_bytes)
-    : row_bytes_(row_bytes),
-      run_bytes_(std::max<std::uint64_t>(1, kRunBytes / row_bytes) * row_bytes),
+    : run_bytes_(std::max<std::uint64_t>(1, kRunBytes / row_bytes) * row_bytes),
       max_bytes_(std::max(max_bytes, run_bytes_)) {}
 
 void RunningSample::add(Bytes rows) {

@@ -24,7 +24,6 @@ class RunningSample {
  private:
   void thin_out();
 
-  std::uint64_t row_bytes_;
   std::uint64_t run_bytes_;
   std::uint64_t max_bytes_;
   std::uint64_t offset_ = 0;  ///< of the next row in the tensor
