@@ -6,7 +6,7 @@ import os
 import signal
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,14 @@ import pytest
 import stillbit as sb
 
 ROWS = np.random.default_rng(0).standard_normal((100_000, 256)).astype(np.float32)
+
+
+@pytest.fixture(autouse=True)
+def signals_raise() -> Iterator[None]:
+    """Programs that a script starts in the background ignore Ctrl-C; here it has to arrive."""
+    old = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, old)
 
 
 def interrupt(call: Callable[[], object]) -> float:
