@@ -1,22 +1,11 @@
 #include "analysis/exponents.hpp"
 
+#include "core/words.hpp"
+
 #include <cmath>
 
 namespace stillbit::analysis {
 namespace {
-
-std::uint64_t load_word(const std::byte* src, unsigned num_bytes) {
-  switch (num_bytes) {
-    case 1:
-      return load<std::uint8_t>(src);
-    case 2:
-      return load<std::uint16_t>(src);
-    case 4:
-      return load<std::uint32_t>(src);
-    default:
-      return load<std::uint64_t>(src);
-  }
-}
 
 /// The bits of number `i` of `num_bytes` bytes, from those of words of another size.
 float bits_of(std::span<const float> view_bits, unsigned view_bytes, std::uint64_t i, unsigned num_bytes) {

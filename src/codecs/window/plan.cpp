@@ -1,5 +1,6 @@
 #include "codecs/window/price.hpp"
 #include "codecs/window/window.hpp"
+#include "core/words.hpp"
 
 #include <algorithm>
 #include <bit>
@@ -22,19 +23,6 @@ constexpr std::uint64_t kMaxWordsOfColumns = 131072;
 /// Finalists are measured on so much of the sample.
 constexpr std::uint64_t kMeasuredBytes = std::uint64_t{1} << 19;
 
-std::uint64_t word_at(const std::byte* src, unsigned view_bytes) {
-  switch (view_bytes) {
-    case 1:
-      return load<std::uint8_t>(src);
-    case 2:
-      return load<std::uint16_t>(src);
-    case 4:
-      return load<std::uint32_t>(src);
-    default:
-      return load<std::uint64_t>(src);
-  }
-}
-
 std::vector<std::uint64_t> some_words(Bytes sample, unsigned view_bytes) {
   const std::uint64_t num_words = sample.size() / view_bytes;
   const std::uint64_t num_runs = std::max<std::uint64_t>(1, std::min(num_words, kMaxWords) / kRunWords);
@@ -44,7 +32,7 @@ std::vector<std::uint64_t> some_words(Bytes sample, unsigned view_bytes) {
   for (std::uint64_t run = 0; run < num_runs; ++run) {
     const std::uint64_t first = num_runs == 1 ? 0 : (num_words - run_words) * run / (num_runs - 1);
     for (std::uint64_t i = 0; i < run_words; ++i)
-      words.push_back(word_at(sample.data() + (first + i) * view_bytes, view_bytes));
+      words.push_back(load_word(sample.data() + (first + i) * view_bytes, view_bytes));
   }
   return words;
 }
@@ -124,7 +112,7 @@ std::optional<ColumnDifferences> take_columns(const PlanInput& input, const View
   for (std::uint64_t i = 0; i < taken.num_words; ++i) {
     const std::byte* row = input.sample.data() + num_rows * i / taken.num_words * input.period_bytes;
     for (std::uint64_t column = 0; column < taken.num_columns; ++column) {
-      const std::uint64_t word = word_at(row + column * view.view_bytes, view.view_bytes);
+      const std::uint64_t word = load_word(row + column * view.view_bytes, view.view_bytes);
       const std::uint64_t value = view.is_signed
                                       ? (word & magnitude) >> view.dropped_bits << 1 | word >> (view.word_bits() - 1)
                                       : word >> view.dropped_bits;
