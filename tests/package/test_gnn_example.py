@@ -55,6 +55,34 @@ def test_gnn_training_notices_one_bit(monkeypatch: pytest.MonkeyPatch) -> None:
         torch.use_deterministic_algorithms(deterministic)
 
 
+def test_cached_rows_are_those_of_the_table() -> None:
+    import torch
+
+    x, cached = torch.randn(50, 7), torch.tensor([3, 49, 0])
+    asked = []
+
+    def gather(nodes: torch.Tensor) -> torch.Tensor:
+        asked.append(nodes)
+        return x[nodes]
+
+    rows = loaded(GNN_TRAINING).CachedRows(x[cached], cached, len(x), gather)
+    nodes = torch.tensor([0, 1, 49, 3, 2, 1])
+    assert torch.equal(rows(nodes), x[nodes])
+    assert torch.equal(rows(cached), x[cached])
+    assert [each.tolist() for each in asked] == [[1, 2, 1], []]
+
+
+def test_gnn_training_on_a_gpu() -> None:
+    import stillbit.cuda
+
+    if not stillbit.cuda.is_available():
+        pytest.skip(stillbit.cuda.why_not_available())
+    size = ["--nodes", 500, "--features", 300, "--classes", 3]
+    said = said_by(GNN_TRAINING, *size, "--epochs", 2, "--batch-size", 64, "--packing", "slotted", "--device", "cuda")
+    assert "| CPU gather | zero-copy | compressed | CPU gather, 1% cached |" in said
+    assert "losses are the same to the last bit" in said
+
+
 def test_gnn_training_draws_a_chart(tmp_path: Path) -> None:
     pytest.importorskip("matplotlib")
     seconds = {"sample": 0.1, "gather": 0.2, "compute": 0.3}
