@@ -1,10 +1,13 @@
 #pragma once
 
+#include <stillbit/pool.hpp>
 #include <stillbit/statistics.hpp>
 #include <stillbit/tensor.hpp>
 
 #include <cstdint>
 #include <memory>
+#include <optional>
+#include <span>
 #include <string>
 
 namespace stillbit::cuda {
@@ -56,6 +59,34 @@ struct GatherOptions {
   std::uint32_t max_sms = 0;
 };
 
+/// Integers of either width that indices have, in the GPU's memory, or pinned; not owned.
+struct Integers {
+  Integers() = default;
+  Integers(const std::int32_t* numbers, std::uint64_t count) : data(numbers), size(count), is_wide(false) {}
+  Integers(const std::int64_t* numbers, std::uint64_t count) : data(numbers), size(count) {}
+
+  const void* data = nullptr;
+  std::uint64_t size = 0;
+  bool is_wide = true;  ///< 64 bits
+};
+
+/// Bags of rows of one table: as `stillbit::Bags`, in memory that the GPU reads.
+struct Bags {
+  Integers index;    ///< below 2^32 of them
+  Integers offsets;  ///< where each bag begins; the last one ends with the index
+  /// One more offset says where the last bag ends.
+  bool has_last_offset = false;
+  PoolMode mode = PoolMode::kSum;
+  /// A factor for each number of the index, of the tensor's dtype, or null. kSum only.
+  const void* weights = nullptr;
+  /// Rows with this number are left out, also of what a mean is divided by.
+  std::optional<std::uint64_t> padding_index;
+
+  [[nodiscard]] std::uint64_t num_bags() const noexcept {
+    return has_last_offset && offsets.size > 0 ? offsets.size - 1 : offsets.size;
+  }
+};
+
 /// A compressed tensor as it was when the table was made, to be expanded on a GPU, and changed there.
 ///
 /// Calls put work on a stream and return: no memory is allocated, nothing waits, and a call can be captured in a CUDA
@@ -80,6 +111,10 @@ class Table {
   void gather(const std::int32_t* index, std::uint64_t num_index, void* out, Stream stream,
               const GatherOptions& options = {}) const;
 
+  /// Expands the rows of bags and pools them into `out`, back to back: bags.num_bags() × row_bytes() bytes. See `pool`,
+  /// which does so for several tables at once.
+  void pool(const Bags& bags, void* out, Stream stream, std::uint32_t max_sms = 0) const;
+
   /// Expands the whole tensor into `out`. A large one in host memory is moved in pieces by the copy engine, while the
   /// pieces before are expanded; the first such call allocates two buffers for them.
   void decompress(void* out, Stream stream) const;
@@ -97,12 +132,32 @@ class Table {
   [[nodiscard]] CompressedTensor tensor(Stream stream) const;
 
   /// Waits for the stream, and throws if a call since the last check met something wrong, of which it names the first
-  /// that was found: kOutOfRange for an index, kCorrupt for a row, kInvalidArgument where the overflow area is full.
+  /// that was found: kOutOfRange for an index, kCorrupt for a row, kInvalidArgument for offsets, and where the overflow
+  /// area is full.
   void check(Stream stream) const;
 
- private:
   struct Impl;
+  [[nodiscard]] const Impl& impl() const noexcept { return *impl_; }
+
+ private:
   std::unique_ptr<Impl> impl_;
 };
+
+/// Bags, the table that they are of, and where their results go.
+struct PoolRequest {
+  const Table* table = nullptr;
+  Bags bags;
+  void* out = nullptr;           ///< the result of bag 0: row_bytes() bytes, of the tensor's dtype
+  std::uint64_t out_stride = 0;  ///< from the result of a bag to that of the next, in bytes: row_bytes() or more
+};
+
+/// Expands rows and pools them, without writing rows to the GPU's memory: of all tables whose codec, word size and
+/// placement are the same in one launch. Tables on one GPU, of f16, bf16, f32 and f64.
+///
+/// The results are those of `stillbit::pool`, to the last bit: a warp has a bag, and adds its rows in the order of the
+/// index. As the calls of a table this one allocates nothing on the GPU, and waits for nothing. A bag with a row that
+/// is not there, or malformed, and bags around offsets that decrease or go beyond the index, are not written; `check`
+/// of their table says so. `max_sms` as in GatherOptions.
+void pool(std::span<const PoolRequest> requests, Stream stream, std::uint32_t max_sms = 0);
 
 }  // namespace stillbit::cuda

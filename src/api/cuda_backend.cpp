@@ -1,18 +1,25 @@
 // The library with the CUDA code: what it gives the core.
 
 #include "codecs/dictionary/kernels.cuh"
+#include "codecs/dictionary/pool.cuh"
 #include "codecs/escape/compress.cuh"
 #include "codecs/escape/kernels.cuh"
+#include "codecs/escape/pool.cuh"
 #include "codecs/ibp/compress.cuh"
 #include "codecs/ibp/kernels.cuh"
+#include "codecs/ibp/pool.cuh"
 #include "codecs/raw/compress.cuh"
 #include "codecs/raw/kernels.cuh"
+#include "codecs/raw/pool.cuh"
 #include "codecs/sparse/kernels.cuh"
+#include "codecs/sparse/pool.cuh"
 #include "codecs/window/compress.cuh"
 #include "codecs/window/kernels.cuh"
+#include "codecs/window/pool.cuh"
 #include "cuda/backend.hpp"
 #include "cuda/device.hpp"
 #include "cuda/device_table.hpp"
+#include "cuda/pool.hpp"
 #include "cuda/status.hpp"
 #include "statistics/kernels.cuh"
 
@@ -23,39 +30,30 @@
 namespace stillbit::cuda {
 namespace {
 
-/// The registry's counterpart: what expands each codec's rows.
-Expand expand_of(Codec codec) {
-  switch (codec) {
-    case Codec::kRaw:
-      return raw::expand;
-    case Codec::kIbp:
-      return ibp::expand;
-    case Codec::kWindow:
-      return window::expand;
-    case Codec::kEscape:
-      return escape::expand;
-    case Codec::kSparse:
-      return sparse::expand;
-    case Codec::kDictionary:
-      return dictionary::expand;
-    default:
-      return nullptr;
-  }
-}
+/// What a codec's kernels do.
+struct Kernels {
+  Expand expand = nullptr;
+  Pool pool = nullptr;
+  Compress compress = nullptr;  ///< null where rows are only encoded on the CPU
+};
 
-/// Null where rows are only encoded on the CPU.
-Compress compress_of(Codec codec) {
+/// The registry's counterpart.
+Kernels kernels_of(Codec codec) {
   switch (codec) {
     case Codec::kRaw:
-      return raw::compress;
+      return {raw::expand, raw::pool, raw::compress};
     case Codec::kIbp:
-      return ibp::compress;
+      return {ibp::expand, ibp::pool, ibp::compress};
     case Codec::kWindow:
-      return window::compress;
+      return {window::expand, window::pool, window::compress};
     case Codec::kEscape:
-      return escape::compress;
+      return {escape::expand, escape::pool, escape::compress};
+    case Codec::kSparse:
+      return {sparse::expand, sparse::pool, nullptr};
+    case Codec::kDictionary:
+      return {dictionary::expand, dictionary::pool, nullptr};
     default:
-      return nullptr;
+      return {};
   }
 }
 
@@ -110,10 +108,10 @@ bool count(const void* rows, std::uint64_t num_rows, std::uint64_t row_bytes, st
 DeviceTable* create(const TableSource& source, const TableOptions& options, Failure* failure) {
   DeviceTable* made = nullptr;
   guarded(failure, [&]() -> Result<void> {
-    const Expand expand = expand_of(source.codec);
-    if (expand == nullptr)
+    const Kernels kernels = kernels_of(source.codec);
+    if (kernels.expand == nullptr)
       return unsupported("codec number " + std::to_string(static_cast<unsigned>(source.codec)) + " has no GPU code");
-    STILLBIT_TRY(auto table, DeviceTable::create(source, options, expand, compress_of(source.codec)));
+    STILLBIT_TRY(auto table, DeviceTable::create(source, options, kernels.expand, kernels.pool, kernels.compress));
     made = table.release();
     return {};
   });
@@ -130,6 +128,12 @@ TableMemory memory(const DeviceTable* table) {
 
 bool gather(DeviceTable* table, const GatherJob& job, Failure* failure) {
   return guarded(failure, [&] { return table->gather(job); });
+}
+
+bool pool_bags(const PoolJob* jobs, std::uint64_t num_jobs, std::uint32_t max_sms, void* stream, Failure* failure) {
+  return guarded(failure, [&] {
+    return pool({jobs, static_cast<std::size_t>(num_jobs)}, max_sms, static_cast<cudaStream_t>(stream));
+  });
 }
 
 bool decompress(DeviceTable* table, void* out, void* stream, Failure* failure) {
@@ -179,6 +183,7 @@ constexpr Backend kBackend{.version = kBackendVersion,
                            .destroy = destroy,
                            .memory = memory,
                            .gather = gather,
+                           .pool = pool_bags,
                            .decompress = decompress,
                            .append = append,
                            .update = update,

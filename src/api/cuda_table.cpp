@@ -1,3 +1,5 @@
+#include "api/cuda_table.hpp"
+
 #include "api/compressed_tensor.hpp"
 #include "api/cuda_library.hpp"
 #include "api/warp_table.hpp"
@@ -7,47 +9,6 @@
 #include <utility>
 
 namespace stillbit::cuda {
-namespace {
-
-[[noreturn]] void fail(const Failure& failure) {
-  throw Error(failure.code, failure.message);
-}
-
-}  // namespace
-
-struct Table::Impl {
-  const Backend& backend;
-  DeviceTable* table;
-  TableMemory memory;
-  format::PayloadHeader header;  ///< of the tensor as it is now, but for its overflow area
-  std::shared_ptr<const RowCodec> codec;
-  std::uint64_t num_rows;
-
-  Impl(const Backend& loaded, DeviceTable* made, const CompressedTensor::Impl& source, std::uint64_t rows)
-      : backend(loaded),
-        table(made),
-        memory(loaded.memory(made)),
-        header(source.header),
-        codec(source.codec),
-        num_rows(rows) {}
-  Impl(const Impl&) = delete;
-  Impl& operator=(const Impl&) = delete;
-  ~Impl() { backend.destroy(table); }
-
-  template <class Index>
-  void gather(const Index* index, std::uint64_t num_index, void* out, Stream stream,
-              const GatherOptions& options) const {
-    Failure failure;
-    const GatherJob job{.index = index,
-                        .is_wide_index = sizeof(Index) == 8,
-                        .num_index = num_index,
-                        .positions = options.positions,
-                        .out = out,
-                        .stream = stream,
-                        .max_sms = options.max_sms};
-    if (!backend.gather(table, job, &failure)) fail(failure);
-  }
-};
 
 int num_devices(std::string* why_not) {
   const auto backend = cuda_backend();
@@ -93,6 +54,7 @@ Table::Table(const CompressedTensor& tensor, const TableOptions& options) {
   const warp::PlanBytes encode_plan = source.codec->warp_encode_plan();
   job.encode_plan = encode_plan.bytes.data();
   job.encode_plan_bytes = encode_plan.bytes.size();
+  job.element = warp_element(source.header.dtype);
   Failure failure;
   DeviceTable* const made = backend.create(job, options, &failure);
   if (made == nullptr) fail(failure);
@@ -179,6 +141,9 @@ void Table::check(Stream stream) const {
     case warp::Fault::kIndexOutOfRange:
       throw Error(ErrorCode::kOutOfRange, "the index at position " + where + " is out of range: the tensor has " +
                                               std::to_string(impl_->num_rows) + " rows");
+    case warp::Fault::kBadOffset:
+      throw Error(ErrorCode::kInvalidArgument,
+                  "the offset of bag " + where + " is below the one before, or beyond the index");
     case warp::Fault::kNoSpace:
       throw Error(ErrorCode::kInvalidArgument,
                   "row " + where + " found no room in the overflow area: make the table with more overflow_bytes");

@@ -31,4 +31,30 @@ std::uint32_t tiles_per_row(const warp::Table& table) noexcept {
   return static_cast<std::uint32_t>((table.row_bytes + table.tile_bytes - 2) / table.tile_bytes + 1);
 }
 
+std::optional<warp::Element> warp_element(DType dtype) noexcept {
+  switch (dtype) {
+    case DType::kF16:
+      return warp::Element::kF16;
+    case DType::kBF16:
+      return warp::Element::kBF16;
+    case DType::kF32:
+      return warp::Element::kF32;
+    case DType::kF64:
+      return warp::Element::kF64;
+    default:
+      return std::nullopt;
+  }
+}
+
+warp::Pooling warp_pooling(PoolMode mode) noexcept {
+  switch (mode) {
+    case PoolMode::kSum:
+      return warp::Pooling::kSum;
+    case PoolMode::kMean:
+      return warp::Pooling::kMean;
+    default:
+      return warp::Pooling::kMax;
+  }
+}
+
 }  // namespace stillbit

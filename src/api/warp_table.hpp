@@ -2,7 +2,11 @@
 
 #include "api/compressed_tensor.hpp"
 #include "core/result.hpp"
-#include "warp/expand.hpp"
+#include "warp/pool.hpp"
+
+#include <stillbit/pool.hpp>
+
+#include <optional>
 
 namespace stillbit {
 
@@ -12,5 +16,9 @@ Result<warp::Table> warp_table(const format::PayloadHeader& header);
 
 /// Items of a request for rows: each asks for as many tiles as a row may touch.
 [[nodiscard]] std::uint32_t tiles_per_row(const warp::Table& table) noexcept;
+
+/// What warps know of an element that can be pooled; nothing for others.
+[[nodiscard]] std::optional<warp::Element> warp_element(DType dtype) noexcept;
+[[nodiscard]] warp::Pooling warp_pooling(PoolMode mode) noexcept;
 
 }  // namespace stillbit

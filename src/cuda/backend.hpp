@@ -2,6 +2,7 @@
 
 #include "cuda/launch.hpp"
 #include "cuda/pieces.hpp"
+#include "warp/pool.hpp"
 #include "warp/slots.hpp"
 #include "warp/table.hpp"
 
@@ -11,6 +12,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 
 // What the core knows of the library with the CUDA code, which it loads when a GPU is first asked for. Plain structures
 // and functions: nothing here needs CUDA to compile.
@@ -18,7 +20,7 @@
 namespace stillbit::cuda {
 
 /// Changes with anything in this file: core and library must be of one build.
-inline constexpr std::uint32_t kBackendVersion = 1;
+inline constexpr std::uint32_t kBackendVersion = 2;
 inline constexpr const char* kBackendSymbol = "stillbit_cuda_backend";
 
 /// Why a call failed.
@@ -40,6 +42,7 @@ struct TableSource {
   std::uint64_t plan_bytes = 0;
   const std::byte* encode_plan = nullptr;
   std::uint64_t encode_plan_bytes = 0;
+  std::optional<warp::Element> element;     ///< what rows are pooled as, where they can be
   std::uint64_t piece_bytes = kPieceBytes;  ///< what the copy engine moves at a time
 };
 
@@ -55,6 +58,12 @@ struct GatherJob {
 
 class DeviceTable;
 
+/// Bags of a table. Of the request, the table fills in tiles_per_row.
+struct PoolJob {
+  DeviceTable* table = nullptr;
+  warp::BagRequest request;
+};
+
 /// Functions that can fail return false, or null, and say why.
 struct Backend {
   std::uint32_t version = kBackendVersion;
@@ -66,6 +75,8 @@ struct Backend {
   void (*destroy)(DeviceTable* table) = nullptr;
   TableMemory (*memory)(const DeviceTable* table) = nullptr;
   bool (*gather)(DeviceTable* table, const GatherJob& job, Failure* failure) = nullptr;
+  bool (*pool)(const PoolJob* jobs, std::uint64_t num_jobs, std::uint32_t max_sms, void* stream,
+               Failure* failure) = nullptr;
   bool (*decompress)(DeviceTable* table, void* out, void* stream, Failure* failure) = nullptr;
   /// Waits, too; `status` is what went wrong since the last call.
   bool (*append)(DeviceTable* table, const void* rows, std::uint64_t num_rows, void* stream,

@@ -18,7 +18,7 @@ Bytes section(const std::byte* data, std::uint64_t size) {
 }  // namespace
 
 Result<std::unique_ptr<DeviceTable>> DeviceTable::create(const TableSource& source, const TableOptions& options,
-                                                         Expand expand, Compress compress) {
+                                                         Expand expand, Pool pool, Compress compress) {
   STILLBIT_TRY(const int num_devices, count_devices());
   std::unique_ptr<DeviceTable> made(new DeviceTable());
   made->device_ = options.device;
@@ -34,6 +34,7 @@ Result<std::unique_ptr<DeviceTable>> DeviceTable::create(const TableSource& sour
   made->view_bytes_ = source.view_bytes;
   made->tiles_per_row_ = source.tiles_per_row;
   made->expand_ = expand;
+  made->pool_ = pool;
   const bool can_grow = source.table.is_slotted && options.placement != Placement::kInPlace;
   if (!can_grow && (options.capacity_rows > 0 || options.overflow_bytes > 0 || options.is_empty))
     return invalid("a table with room for rows has slotted rows, in memory of its own");
@@ -51,22 +52,30 @@ Result<std::unique_ptr<DeviceTable>> DeviceTable::create(const TableSource& sour
   STILLBIT_CHECK(made->place(source, options.placement));
   STILLBIT_CHECK(made->make_writer(source, compress));
   if (options.is_empty) made->set_num_rows(0);
-
-  std::uint64_t workspace_bytes = 0;
-  for (const Policy& policy : {kLinkPolicy, kMemoryPolicy}) {
-    const Launch launch =
-        choose_launch(warp::stage_bytes_for(made->table_), ~std::uint64_t{0} >> 1, made->limits_, policy);
-    workspace_bytes = std::max(workspace_bytes, launch.workspace_bytes);
-  }
-  if (workspace_bytes > 0) {
-    STILLBIT_TRY(made->workspace_, DeviceMemory::allocate(workspace_bytes));
-  }
+  STILLBIT_CHECK(made->make_workspace(source));
   made->memory_.device = made->device_;
   made->memory_.pinned_bytes = made->pinned_rows_.size() + made->pinned_overflow_.size();
   for (const DeviceMemory* memory : {&made->device_rows_, &made->device_overflow_, &made->map_, &made->index_,
                                      &made->plan_, &made->status_, &made->workspace_})
     made->memory_.device_bytes += memory->size();
   return made;
+}
+
+Result<void> DeviceTable::make_workspace(const TableSource& source) {
+  warp::BagMemory pooling;
+  if (source.element) pooling.hold({.table = table_, .request = {.element = *source.element}});
+  std::uint64_t workspace_bytes = 0;
+  for (const Policy& policy : {kLinkPolicy, kMemoryPolicy}) {
+    for (const std::uint32_t work_bytes : {0U, pooling.num_bytes()}) {
+      const Launch launch =
+          choose_launch(warp::stage_bytes_for(table_), ~std::uint64_t{0} >> 1, limits_, policy, work_bytes);
+      workspace_bytes = std::max(workspace_bytes, launch.workspace_bytes);
+    }
+  }
+  if (workspace_bytes > 0) {
+    STILLBIT_TRY(workspace_, DeviceMemory::allocate(workspace_bytes));
+  }
+  return {};
 }
 
 Result<void> DeviceTable::place(const TableSource& source, Placement placement) {
@@ -145,9 +154,8 @@ Result<void> DeviceTable::make_writer(const TableSource& source, Compress compre
   slots.num_rows = capacity_rows_;
   slots.stride = table_.row_unit;
   slots.row_bytes = table_.tile_bytes;
-  const Policy& policy = memory_.placement == Placement::kDevice ? kMemoryPolicy : kLinkPolicy;
   STILLBIT_TRY(writer_, SlotWriter::create(section(source.encode_plan, source.encode_plan_bytes), view_bytes_, compress,
-                                           slots, used_overflow_, limits_, policy));
+                                           slots, used_overflow_, limits_, policy()));
   return {};
 }
 
@@ -230,7 +238,7 @@ Result<void> DeviceTable::gather(const GatherJob& job) {
   STILLBIT_CHECK(check_memory(job.index, "index", job.is_wide_index ? 8 : 4));
   STILLBIT_CHECK(check_memory(job.out, "out", 1));
   if (job.positions != nullptr) STILLBIT_CHECK(check_memory(job.positions, "positions", 8));
-  Policy policy = memory_.placement == Placement::kDevice ? kMemoryPolicy : kLinkPolicy;
+  Policy policy = this->policy();
   if (job.max_sms != 0) policy.max_sms = job.max_sms;
   return expand(table_,
                 {.index = job.index,
@@ -242,13 +250,18 @@ Result<void> DeviceTable::gather(const GatherJob& job) {
                 policy, static_cast<cudaStream_t>(job.stream));
 }
 
+warp::BagTable DeviceTable::bags(const warp::BagRequest& request) const noexcept {
+  warp::BagTable made{.table = table_, .request = request, .plan = plan_.data(), .status = status()};
+  made.request.tiles_per_row = tiles_per_row_;
+  return made;
+}
+
 Result<void> DeviceTable::decompress(std::byte* out, cudaStream_t stream) {
   if (table_.num_tiles == 0 || table_.row_bytes == 0) return {};
   STILLBIT_TRY(const DeviceScope scope, DeviceScope::enter(device_));
   STILLBIT_CHECK(check_memory(out, "out", 1));
   if (pieces_.empty()) {
-    const Policy& policy = memory_.placement == Placement::kDevice ? kMemoryPolicy : kLinkPolicy;
-    return expand(table_, {.out = out, .num_items = table_.num_tiles}, policy, stream);
+    return expand(table_, {.out = out, .num_items = table_.num_tiles}, policy(), stream);
   }
   if (pipeline_ == nullptr) {
     STILLBIT_TRY(pipeline_, Pipeline::create(longest(pieces_)));

@@ -16,11 +16,25 @@ class DeviceTable {
  public:
   /// `compress` may be null: rows can then not be written.
   static Result<std::unique_ptr<DeviceTable>> create(const TableSource& source, const TableOptions& options,
-                                                     Expand expand, Compress compress);
+                                                     Expand expand, Pool pool, Compress compress);
 
   [[nodiscard]] const TableMemory& memory() const noexcept { return memory_; }
 
+  [[nodiscard]] std::uint64_t row_bytes() const noexcept { return table_.row_bytes; }
+  [[nodiscard]] unsigned view_bytes() const noexcept { return view_bytes_; }
+  [[nodiscard]] const DeviceLimits& limits() const noexcept { return limits_; }
+  /// For rows that are read where they lie.
+  [[nodiscard]] const Policy& policy() const noexcept {
+    return memory_.placement == Placement::kDevice ? kMemoryPolicy : kLinkPolicy;
+  }
+
   Result<void> gather(const GatherJob& job);
+  /// What a launch needs to pool bags (pool.hpp).
+  [[nodiscard]] warp::BagTable bags(const warp::BagRequest& request) const noexcept;
+  [[nodiscard]] Pool pool() const noexcept { return pool_; }
+  [[nodiscard]] std::byte* workspace() const noexcept { return workspace_.data(); }
+  Result<void> check_memory(const void* address, const char* what, std::uint64_t alignment) const;
+
   Result<void> decompress(std::byte* out, cudaStream_t stream);
   Result<warp::Status> check(cudaStream_t stream);
 
@@ -37,6 +51,8 @@ class DeviceTable {
   DeviceTable() = default;
 
   Result<void> make_writer(const TableSource& source, Compress compress);
+  /// Memory for rows that are too long to be expanded in shared memory.
+  Result<void> make_workspace(const TableSource& source);
   /// The writer, or a fault that says why there is none, after a look at what is to be written.
   Result<SlotWriter*> writer_for(const std::byte* rows) const;
   Result<void> place(const TableSource& source, Placement placement);
@@ -48,7 +64,6 @@ class DeviceTable {
                       cudaStream_t stream);
   void set_num_rows(std::uint64_t num_rows) noexcept;
   [[nodiscard]] warp::Status* status() const noexcept { return reinterpret_cast<warp::Status*>(status_.data()); }
-  Result<void> check_memory(const void* address, const char* what, std::uint64_t alignment) const;
 
   int device_ = 0;
   DeviceLimits limits_;
@@ -56,6 +71,7 @@ class DeviceTable {
   unsigned view_bytes_ = 1;
   std::uint32_t tiles_per_row_ = 1;
   Expand expand_ = nullptr;
+  Pool pool_ = nullptr;
   TableMemory memory_;
   // Room for what is written: at least what there is.
   std::uint64_t capacity_rows_ = 0;

@@ -12,15 +12,16 @@ constexpr std::uint32_t kMinStages = 2;
 }  // namespace
 
 Launch choose_launch(std::uint32_t stage_bytes, std::uint64_t num_items, const DeviceLimits& limits,
-                     const Policy& policy) noexcept {
+                     const Policy& policy, std::uint32_t work_bytes) noexcept {
   Launch launch;
   launch.stage_bytes = stage_bytes;
+  launch.work_bytes = work_bytes;
   launch.num_warps = std::clamp<std::uint32_t>(policy.num_warps, 1, kMaxWarps);
   launch.num_stages = std::clamp<std::uint32_t>(policy.num_stages, 1, warp::kMaxStages);
   launch.num_blocks = policy.max_sms == 0 ? limits.num_sms : std::min(policy.max_sms, limits.num_sms);
 
   const auto shared_bytes = [&](std::uint32_t num_warps, std::uint32_t num_stages) {
-    return std::uint64_t{num_warps} * (warp_overhead_bytes(num_stages) + std::uint64_t{num_stages} * stage_bytes);
+    return num_warps * (warp_overhead_bytes(num_stages) + std::uint64_t{num_stages} * stage_bytes + work_bytes);
   };
   // Tiles on their way fill the link whoever waits for them; warps are needed to expand them.
   while (shared_bytes(launch.num_warps, launch.num_stages) > limits.shared_bytes_per_block) {
@@ -32,7 +33,9 @@ Launch choose_launch(std::uint32_t stage_bytes, std::uint64_t num_items, const D
       break;
     }
   }
-  const auto stages_bytes = [&] { return std::uint64_t{launch.num_warps} * launch.num_stages * stage_bytes; };
+  const auto stages_bytes = [&] {
+    return launch.num_warps * (std::uint64_t{launch.num_stages} * stage_bytes + work_bytes);
+  };
   const bool is_shared = shared_bytes(launch.num_warps, launch.num_stages) <= limits.shared_bytes_per_block;
   if (is_shared) {
     launch.shared_bytes = static_cast<std::uint32_t>(shared_bytes(launch.num_warps, launch.num_stages));

@@ -14,6 +14,7 @@ struct WarpMemory {
   std::byte* scratch = nullptr;  ///< kScratchBytes
   std::byte* items = nullptr;    ///< an item for each stage
   std::byte* stages = nullptr;
+  std::byte* work = nullptr;  ///< launch.work_bytes
 };
 
 /// The part of the block's shared memory, and of the workspace where stages are there, that this warp has.
@@ -22,10 +23,12 @@ __device__ __forceinline__ WarpMemory memory_of_warp(const Launch& launch, std::
   const unsigned number = threadIdx.x / warp::kLanes;
   std::byte* const own = shared + number * (launch.shared_bytes / launch.num_warps);
   WarpMemory memory{own, own + warp::kScratchBytes, own + warp_overhead_bytes(launch.num_stages)};
+  const std::uint64_t stages_bytes = std::uint64_t{launch.num_stages} * launch.stage_bytes;
   if constexpr (kStaging == Staging::kGlobal) {
-    const std::uint64_t stages_bytes = std::uint64_t{launch.num_stages} * launch.stage_bytes;
-    memory.stages = workspace + (std::uint64_t{blockIdx.x} * launch.num_warps + number) * stages_bytes;
+    const std::uint64_t warp_bytes = stages_bytes + launch.work_bytes;
+    memory.stages = workspace + (std::uint64_t{blockIdx.x} * launch.num_warps + number) * warp_bytes;
   }
+  memory.work = memory.stages + stages_bytes;
   return memory;
 }
 

@@ -37,6 +37,7 @@ struct Launch {
   std::uint32_t num_stages = 0;
   std::uint32_t stage_bytes = 0;
   std::uint32_t batch_items = 0;
+  std::uint32_t work_bytes = 0;       ///< of a warp, behind its stages
   std::uint32_t shared_bytes = 0;     ///< of a block
   std::uint64_t workspace_bytes = 0;  ///< where stages are too long for shared memory; else 0
 
@@ -51,8 +52,9 @@ struct Launch {
 /// The most memory that stages outside shared memory take, unless it is a single one.
 inline constexpr std::uint64_t kMaxWorkspaceBytes = std::uint64_t{64} << 20;
 
-/// Precondition: the device has at least 48 KiB of shared memory a block, and `num_items` is above 0.
+/// Each warp has `work_bytes` besides its stages, where those are: a multiple of 16. Precondition: the device has at
+/// least 48 KiB of shared memory a block, and `num_items` is above 0.
 [[nodiscard]] Launch choose_launch(std::uint32_t stage_bytes, std::uint64_t num_items, const DeviceLimits& limits,
-                                   const Policy& policy) noexcept;
+                                   const Policy& policy, std::uint32_t work_bytes = 0) noexcept;
 
 }  // namespace stillbit::cuda

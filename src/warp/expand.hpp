@@ -52,45 +52,65 @@ STILLBIT_WARP std::uint32_t stage_bytes_for(const Table& table) {
   return static_cast<std::uint32_t>((tile + kStageSlack + 31) / 16 * 16);
 }
 
-/// Lane by lane: item `number` of a request. An item of which nothing is wanted has an empty output.
+/// Lane by lane: what of bytes `begin` to `end` of the tensor lies in a tile; byte 0 of the tensor would go to
+/// `origin`. False, and a report, if the tile is malformed. An item of which nothing is wanted has an empty output.
 template <class Warp>
-STILLBIT_WARP Item item_at(Warp& warp, const Table& table, const Request& request, std::uint64_t number,
-                           Status* status) {
-  Item item;
-  if (number >= request.num_items) return item;
-  std::uint64_t tile = request.first_tile + number;
-  std::uint64_t first_byte = tile * table.tile_bytes;
-  std::uint64_t begin = first_byte;
-  std::uint64_t end = table.num_rows * table.row_bytes;
-  auto out = reinterpret_cast<std::uintptr_t>(request.out);  // where byte 0 of the tensor would go
-  if (request.index != nullptr) {
-    const std::uint64_t position = number / request.tiles_per_row;
-    const std::int64_t row = request.is_wide_index ? static_cast<const std::int64_t*>(request.index)[position]
-                                                   : static_cast<const std::int32_t*>(request.index)[position];
-    if (static_cast<std::uint64_t>(row) >= table.num_rows) {
-      report(warp, status, Fault::kIndexOutOfRange, position);
-      return item;
-    }
-    if (table.row_bytes == 0) return item;
-    begin = static_cast<std::uint64_t>(row) * table.row_bytes;
-    end = begin + table.row_bytes;
-    tile = begin / table.tile_bytes + number % request.tiles_per_row;
-    first_byte = tile * table.tile_bytes;
-    if (first_byte >= end) return item;
-    const std::uint64_t to =
-        request.positions == nullptr ? position : static_cast<std::uint64_t>(request.positions[position]);
-    out += to * table.row_bytes - begin;
-    if (begin < first_byte) begin = first_byte;
-  }
+STILLBIT_WARP bool part_in_tile(Warp& warp, const Table& table, std::uint64_t tile, std::uint64_t begin,
+                                std::uint64_t end, std::uintptr_t origin, Status* status, Item& item) {
+  const std::uint64_t first_byte = tile * table.tile_bytes;
+  if (first_byte >= end) return true;
+  if (begin < first_byte) begin = first_byte;
   if (first_byte + table.tile_bytes < end) end = first_byte + table.tile_bytes;
   item.tile = stored_tile(table, tile);
   item.place = place_of(table, item.tile);
   if (!item.place.is_sound) {
     report(warp, status, Fault::kCorruptRow, item.tile);
+    return false;
+  }
+  item.out = {origin + first_byte, static_cast<std::uint32_t>(begin - first_byte),
+              static_cast<std::uint32_t>(end - first_byte)};
+  return true;
+}
+
+/// The same of a row, in the `number`-th of the tiles that it touches; the row goes to `out`. Precondition: the row is
+/// there, and rows have bytes.
+template <class Warp>
+STILLBIT_WARP bool part_of_row(Warp& warp, const Table& table, std::uint64_t row, std::uint32_t number,
+                               std::uintptr_t out, Status* status, Item& item) {
+  const std::uint64_t begin = row * table.row_bytes;
+  return part_in_tile(warp, table, begin / table.tile_bytes + number, begin, begin + table.row_bytes, out - begin,
+                      status, item);
+}
+
+/// Number `position` of an index.
+STILLBIT_WARP std::int64_t integer_at(const void* integers, bool is_wide, std::uint64_t position) {
+  return is_wide ? static_cast<const std::int64_t*>(integers)[position]
+                 : static_cast<const std::int32_t*>(integers)[position];
+}
+
+/// Lane by lane: item `number` of a request.
+template <class Warp>
+STILLBIT_WARP Item item_at(Warp& warp, const Table& table, const Request& request, std::uint64_t number,
+                           Status* status) {
+  Item item;
+  if (number >= request.num_items) return item;
+  const auto out = reinterpret_cast<std::uintptr_t>(request.out);
+  if (request.index == nullptr) {
+    const std::uint64_t end = table.num_rows * table.row_bytes;
+    part_in_tile(warp, table, request.first_tile + number, 0, end, out, status, item);
     return item;
   }
-  item.out = {out + first_byte, static_cast<std::uint32_t>(begin - first_byte),
-              static_cast<std::uint32_t>(end - first_byte)};
+  const std::uint64_t position = number / request.tiles_per_row;
+  const auto row = static_cast<std::uint64_t>(integer_at(request.index, request.is_wide_index, position));
+  if (row >= table.num_rows) {
+    report(warp, status, Fault::kIndexOutOfRange, position);
+    return item;
+  }
+  if (table.row_bytes == 0) return item;
+  const std::uint64_t to =
+      request.positions == nullptr ? position : static_cast<std::uint64_t>(request.positions[position]);
+  part_of_row(warp, table, row, static_cast<std::uint32_t>(number % request.tiles_per_row), out + to * table.row_bytes,
+              status, item);
   return item;
 }
 

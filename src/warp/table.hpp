@@ -39,12 +39,12 @@ struct Table {
 };
 
 /// What went wrong, and where: the first fault that a warp met.
-enum class Fault : std::uint32_t { kNone = 0, kIndexOutOfRange = 1, kCorruptRow = 2, kNoSpace = 3 };
+enum class Fault : std::uint32_t { kNone = 0, kIndexOutOfRange = 1, kCorruptRow = 2, kNoSpace = 3, kBadOffset = 4 };
 
 struct Status {
   std::uint32_t fault = 0;
   std::uint32_t reserved = 0;
-  std::uint64_t where = 0;  ///< kIndexOutOfRange: position in the index; else the stored tile
+  std::uint64_t where = 0;  ///< kIndexOutOfRange: position in the index; kBadOffset: the bag; else the stored tile
 };
 
 /// Precondition: inside each.

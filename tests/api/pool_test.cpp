@@ -4,12 +4,12 @@
 
 #include "tests/support/make_tensor.hpp"
 #include "tests/support/pool_reference.hpp"
+#include "tests/support/random_bags.hpp"
 
 #include <gtest/gtest.h>
 
 #include <cstring>
 #include <limits>
-#include <random>
 
 namespace stillbit {
 namespace {
@@ -18,6 +18,7 @@ using testing::element_bits;
 using testing::make_tensor;
 using testing::OwnedTensor;
 using testing::pooled_element;
+using testing::RandomBags;
 using testing::Values;
 
 constexpr DType kDTypes[] = {DType::kF16, DType::kBF16, DType::kF32, DType::kF64};
@@ -32,30 +33,6 @@ CompressOptions options_for(Packing packing, std::optional<Codec> codec = {}) {
   options.codec = codec;
   return options;
 }
-
-/// Bags of 0 to 40 rows, of which a few are wanted often.
-struct RandomBags {
-  std::vector<std::int64_t> index;
-  std::vector<std::int64_t> offsets{0};
-
-  RandomBags(std::uint64_t num_rows, std::uint64_t num_bags, std::uint64_t seed) {
-    std::mt19937_64 random(seed);
-    for (std::uint64_t bag = 0; bag < num_bags; ++bag) {
-      for (std::uint64_t i = random() % 41; i > 0; --i)
-        index.push_back(static_cast<std::int64_t>(random() % (random() % 2 == 0 ? 3 : num_rows)));
-      offsets.push_back(static_cast<std::int64_t>(index.size()));
-    }
-  }
-
-  [[nodiscard]] Bags bags(PoolMode mode) const {
-    Bags bags;
-    bags.index = std::span(index);
-    bags.offsets = std::span(offsets);
-    bags.has_last_offset = true;
-    bags.mode = mode;
-    return bags;
-  }
-};
 
 std::vector<std::byte> pooled(const CompressedTensor& tensor, const Bags& bags, unsigned num_threads = 1) {
   std::vector<std::byte> out(bags.num_bags() * tensor.row_bytes(), std::byte{0xCD});

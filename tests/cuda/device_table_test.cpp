@@ -1,15 +1,10 @@
 // What the host does for tables on a GPU: where they are placed, in what order work is put on streams, and what is said
 // when something is refused. The CUDA runtime is a fake, and kernels are played by the CPU.
 
-#include "cuda/device_table.hpp"
+#include "tests/cuda/tables.hpp"
 
-#include "api/warp_codecs.hpp"
-#include "api/warp_encoders.hpp"
-#include "api/warp_table.hpp"
+#include "api/compressed_tensor.hpp"
 #include "cuda/device.hpp"
-#include "tests/cuda/fake_runtime.hpp"
-#include "tests/support/make_tensor.hpp"
-#include "warp/host_warp.hpp"
 
 #include <gtest/gtest.h>
 
@@ -20,148 +15,7 @@ namespace stillbit {
 namespace {
 
 using namespace testing;
-using cuda::DeviceTable;
 using cuda::Placement;
-
-/// Plays the warps of a launch.
-template <class WarpCodec>
-void play(const cuda::Expansion& job) {
-  const std::uint64_t num_warps = std::uint64_t{job.launch.num_blocks} * job.launch.num_warps;
-  const auto& plan = *static_cast<const typename WarpCodec::Plan*>(job.plan);
-  std::vector<uint4> memory(std::size_t{job.launch.num_stages} * job.launch.stage_bytes / 16 + 1);
-  std::vector<uint4> scratch(warp::kScratchBytes / 16);
-  std::vector<warp::Item> items(job.launch.num_stages);
-  const warp::Stages stages{reinterpret_cast<std::byte*>(memory.data()), items.data(),
-                            reinterpret_cast<std::byte*>(scratch.data()), job.launch.stage_bytes,
-                            job.launch.num_stages};
-  for (std::uint64_t number = 0; number < num_warps; ++number) {
-    warp::HostWarp warp;
-    warp::expand<WarpCodec>(warp, job.table, plan, job.request, stages, number, num_warps, job.status);
-  }
-}
-
-Codec played_codec = Codec::kRaw;
-
-cudaError_t launch_on_cpu(unsigned view_bytes, const cuda::Expansion& job, cudaStream_t stream) {
-  if (job.launch.shared_bytes > static_cast<std::uint32_t>(FakeRuntime::get().shared_bytes_per_block))
-    return cudaErrorInvalidValue;
-  FakeRuntime::enqueue(stream, [view_bytes, job, codec = played_codec] {
-    with_warp_codec(codec, view_bytes, [&](auto found) { play<decltype(found)>(job); });
-  });
-  return cudaSuccess;
-}
-
-template <class Encoder>
-void play(const cuda::Compression& job) {
-  const std::uint64_t num_warps = std::uint64_t{job.launch.num_blocks} * job.launch.num_warps;
-  const auto& plan = *static_cast<const typename Encoder::Plan*>(job.plan);
-  std::vector<uint4> memory(std::size_t{job.launch.num_stages} * job.launch.stage_bytes / 16 + 1);
-  std::vector<uint4> scratch(warp::kScratchBytes / 16);
-  std::vector<warp::CompressItem> items(job.launch.num_stages - 1);
-  auto* const data = reinterpret_cast<std::byte*>(memory.data());
-  const warp::CompressStages stages{data,
-                                    items.data(),
-                                    data + std::uint64_t{job.launch.num_stages - 1} * job.launch.stage_bytes,
-                                    reinterpret_cast<std::byte*>(scratch.data()),
-                                    job.launch.stage_bytes,
-                                    job.launch.num_stages - 1};
-  for (std::uint64_t number = 0; number < num_warps; ++number) {
-    warp::HostWarp warp;
-    warp::compress<Encoder>(warp, job.table, plan, job.request, stages, number, num_warps, job.status);
-  }
-}
-
-cudaError_t compress_on_cpu(unsigned view_bytes, const cuda::Compression& job, cudaStream_t stream) {
-  FakeRuntime::enqueue(stream, [view_bytes, job, codec = played_codec] {
-    with_warp_encoder(codec, view_bytes, [&](auto found) { play<decltype(found)>(job); });
-  });
-  return cudaSuccess;
-}
-
-}  // namespace
-
-/// In place of the kernel.
-cudaError_t cuda::find_last_writers(const Compression& job, const DeviceLimits&, cudaStream_t stream) {
-  FakeRuntime::enqueue(stream, [job] {
-    warp::HostWarp warp;
-    warp::find_last_writers(warp, job.request.last_writers, job.request.index,
-                            static_cast<std::uint32_t>(job.request.num_rows), job.table.num_rows, 0, 1, job.status);
-  });
-  return cudaSuccess;
-}
-
-namespace {
-
-class Tables : public ::testing::Test {
- protected:
-  void SetUp() override {
-    FakeRuntime::reset();
-    ASSERT_EQ(cudaStreamCreateWithFlags(&stream_, 0), cudaSuccess);
-  }
-  void TearDown() override {
-    ASSERT_EQ(cudaStreamDestroy(stream_), cudaSuccess);
-    EXPECT_EQ(FakeRuntime::get().num_allocations, 0U);
-    EXPECT_EQ(FakeRuntime::get().registered_bytes, 0U);
-    EXPECT_EQ(FakeRuntime::get().num_streams, 0U);
-    EXPECT_EQ(FakeRuntime::get().num_events, 0U);
-  }
-
-  static CompressedTensor compressed(Codec codec, Packing packing, std::vector<std::uint64_t> shape,
-                                     Values values = Values::kOutliers) {
-    CompressOptions options;
-    options.codec = codec;
-    options.packing = packing;
-    return compress(make_tensor(DType::kBF16, std::move(shape), values, 3).view(), options);
-  }
-
-  static Result<std::unique_ptr<DeviceTable>> table_of(const CompressedTensor& tensor,
-                                                       const cuda::TableOptions& options) {
-    const format::Payload sections = tensor.impl().sections();
-    const warp::PlanBytes plan = tensor.impl().codec->warp_plan();
-    cuda::TableSource source;
-    source.table = warp_table(tensor.impl().header).value();
-    source.table.map = sections.map.data();
-    source.table.index = sections.index.data();
-    source.table.rows = sections.rows.data();
-    source.table.overflow = sections.overflow.data();
-    source.map_bytes = sections.map.size();
-    source.index_bytes = sections.index.size();
-    source.codec = tensor.codec();
-    source.view_bytes = plan.view_bytes;
-    source.tiles_per_row = tiles_per_row(source.table);
-    source.plan = plan.bytes.data();
-    source.plan_bytes = plan.bytes.size();
-    played_codec = tensor.codec();
-    source.piece_bytes = std::uint64_t{1} << 20;
-    const warp::PlanBytes encode_plan = tensor.impl().codec->warp_encode_plan();
-    source.encode_plan = encode_plan.bytes.data();
-    source.encode_plan_bytes = encode_plan.bytes.size();
-    return DeviceTable::create(source, options, launch_on_cpu,
-                               has_warp_encoder(tensor.codec()) ? compress_on_cpu : nullptr);
-  }
-  static Result<std::unique_ptr<DeviceTable>> table_of(const CompressedTensor& tensor, Placement placement) {
-    return table_of(tensor, cuda::TableOptions{.placement = placement});
-  }
-
-  static std::vector<std::byte> expected(const CompressedTensor& tensor) {
-    std::vector<std::byte> out(tensor.raw_bytes());
-    tensor.decompress(out);
-    return out;
-  }
-
-  /// Memory of the fake GPU.
-  static cuda::DeviceMemory on_device(std::uint64_t size) { return cuda::DeviceMemory::allocate(size).value(); }
-
-  void expect_expands(DeviceTable& table, const CompressedTensor& tensor) {
-    const cuda::DeviceMemory out = on_device(tensor.raw_bytes());
-    ASSERT_TRUE(table.decompress(out.data(), stream_).ok());
-    ASSERT_EQ(table.check(stream_).value().fault, 0U);
-    const std::vector<std::byte> all = expected(tensor);
-    EXPECT_TRUE(std::equal(all.begin(), all.end(), out.data()));
-  }
-
-  cudaStream_t stream_ = nullptr;
-};
 
 TEST_F(Tables, EveryPlacementExpandsAndGathers) {
   for (const Placement placement : {Placement::kPinned, Placement::kInPlace, Placement::kDevice}) {

@@ -140,6 +140,7 @@ void FakeRuntime::reset() {
 }
 
 void FakeRuntime::enqueue(cudaStream_t stream, std::function<void()> work) {
+  ++state().runtime.num_enqueued;
   put(stream, {nullptr, std::move(work)});
 }
 

@@ -36,6 +36,7 @@ struct FakeRuntime {
   std::uint64_t registered_bytes = 0;
   std::uint64_t num_streams = 0;
   std::uint64_t num_events = 0;
+  std::uint64_t num_enqueued = 0;         ///< work that stands for kernels
   std::uint64_t num_calls_that_wait = 0;  ///< synchronisations, and calls that allocate or free
 
   static FakeRuntime& get();

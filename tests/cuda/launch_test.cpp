@@ -21,8 +21,11 @@ constexpr Policy kPolicies[] = {kLinkPolicy,
 constexpr std::uint64_t kItems[] = {1, 2, 31, 32, 33, 1000, 12'345, std::uint64_t{1} << 40};
 constexpr std::uint32_t kStageBytes[] = {64, 112, 592, 4'176, 16'464, 65'616, 262'224, 1'048'656, 300'000'000};
 
+constexpr std::uint32_t kWorkBytes[] = {0, 3'008, 70'000};
+
+/// Of all warps of a block, with what they have besides.
 std::uint64_t stage_bytes_of(const Launch& launch) {
-  return std::uint64_t{launch.num_warps} * launch.num_stages * launch.stage_bytes;
+  return launch.num_warps * (std::uint64_t{launch.num_stages} * launch.stage_bytes + launch.work_bytes);
 }
 
 template <class Body>
@@ -31,10 +34,15 @@ void for_each_job(const Body& body) {
     for (const Policy& policy : kPolicies) {
       for (const std::uint64_t num_items : kItems) {
         for (const std::uint32_t stage_bytes : kStageBytes) {
-          SCOPED_TRACE(::testing::Message() << limits.num_sms << " multiprocessors, " << policy.num_warps << " warps, "
-                                            << num_items << " items, stages of " << stage_bytes);
-          body(choose_launch(stage_bytes, num_items, limits, policy), limits, policy, num_items);
-          if (::testing::Test::HasFailure()) return;
+          for (const std::uint32_t work_bytes : kWorkBytes) {
+            SCOPED_TRACE(::testing::Message()
+                         << limits.num_sms << " multiprocessors, " << policy.num_warps << " warps, " << num_items
+                         << " items, stages of " << stage_bytes << " and " << work_bytes << " besides");
+            const Launch launch = choose_launch(stage_bytes, num_items, limits, policy, work_bytes);
+            EXPECT_EQ(launch.work_bytes, work_bytes);
+            body(launch, limits, policy, num_items);
+            if (::testing::Test::HasFailure()) return;
+          }
         }
       }
     }
@@ -64,7 +72,8 @@ TEST(Launch, StagesLieInSharedMemoryOrInTheWorkspace) {
       EXPECT_EQ(launch.shared_bytes, overhead);
       EXPECT_EQ(launch.workspace_bytes, launch.num_blocks * stage_bytes_of(launch));
       // No memory but that for a single stage is above the bound.
-      EXPECT_LE(launch.workspace_bytes, std::max<std::uint64_t>(kMaxWorkspaceBytes, launch.stage_bytes));
+      EXPECT_LE(launch.workspace_bytes,
+                std::max<std::uint64_t>(kMaxWorkspaceBytes, launch.stage_bytes + launch.work_bytes));
     }
   });
 }

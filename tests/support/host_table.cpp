@@ -58,7 +58,7 @@ std::optional<Row> expanded_by_warp(const RowCodec& codec, const Row& stored, st
 }
 
 HostTable::HostTable(const CompressedTensor& tensor)
-    : codec_(tensor.codec()), table_(warp_table(tensor.impl().header).value()) {
+    : codec_(tensor.codec()), dtype_(tensor.dtype()), table_(warp_table(tensor.impl().header).value()) {
   const format::Payload payload = tensor.impl().sections();
   const warp::PlanBytes plan = tensor.impl().codec->warp_plan();
   view_bytes_ = plan.view_bytes;
@@ -117,6 +117,61 @@ warp::Status HostTable::gather(std::span<const Index> index, std::byte* out, con
               .tiles_per_row = per_row,
               .is_wide_index = sizeof(Index) == 8},
              setup);
+}
+
+warp::BagTable HostTable::bags(const Bags& bags, std::byte* out, std::uint64_t out_stride, warp::Status* status) const {
+  warp::BagTable made;
+  made.table = table_;
+  made.plan = plan_.data();
+  made.status = status;
+  warp::BagRequest& request = made.request;
+  request.element = warp_element(dtype_).value();
+  request.pooling = warp_pooling(bags.mode);
+  std::visit(
+      [&](const auto& index) {
+        request.index = index.data();
+        request.num_index = index.size();
+        request.is_wide_index = sizeof(index[0]) == 8;
+      },
+      bags.index);
+  std::visit(
+      [&](const auto& offsets) {
+        request.offsets = offsets.data();
+        request.is_wide_offsets = sizeof(offsets[0]) == 8;
+      },
+      bags.offsets);
+  request.num_bags = bags.num_bags();
+  request.has_last_offset = bags.has_last_offset;
+  request.weights = bags.weights ? bags.weights->data() : nullptr;
+  request.has_padding = bags.padding_index.has_value();
+  request.padding = bags.padding_index.value_or(0);
+  request.tiles_per_row = tiles_per_row(table_);
+  request.out = out;
+  request.out_stride = out_stride;
+  return made;
+}
+
+void pool_by_warps(std::vector<warp::BagTable> tables, Codec codec, unsigned view_bytes, const WarpSetup& setup) {
+  warp::BagTables bags{tables.data(), static_cast<std::uint32_t>(tables.size()), setup.batch_items, 0};
+  warp::BagMemory memory;
+  std::uint32_t stage_bytes = 0;
+  for (warp::BagTable& table : tables) {
+    table.first_batch = bags.num_batches;
+    bags.num_batches += (table.request.num_bags + setup.batch_items - 1) / setup.batch_items;
+    memory.hold(table);
+    stage_bytes = std::max(stage_bytes, warp::stage_bytes_for(table.table));
+  }
+  with_warp_codec(codec, view_bytes, [&](auto found) {
+    for (std::uint64_t number = 0; number < setup.num_warps; ++number) {
+      const SectionMemory data(std::vector<std::byte>(std::size_t{setup.num_stages} * stage_bytes), 0);
+      const SectionMemory scratch(std::vector<std::byte>(warp::kScratchBytes), 0);
+      // What no kernel has written yet is anything.
+      const SectionMemory work(std::vector<std::byte>(memory.num_bytes(), std::byte{0xFF}), 0);
+      const warp::BagStages stages{data.data(), scratch.data(), work.data(), memory, stage_bytes, setup.num_stages};
+      warp::HostWarp warp;
+      warp::pool<decltype(found)>(warp, bags, stages, number, setup.num_warps);
+    }
+  });
 }
 
 template warp::Status HostTable::gather(std::span<const std::int32_t>, std::byte*, const WarpSetup&,

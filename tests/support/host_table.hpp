@@ -2,8 +2,9 @@
 
 #include "cuda/pieces.hpp"
 #include "tests/support/rows.hpp"
-#include "warp/expand.hpp"
+#include "warp/pool.hpp"
 
+#include <stillbit/pool.hpp>
 #include <stillbit/tensor.hpp>
 
 #include <cstddef>
@@ -55,12 +56,19 @@ class HostTable {
   warp::Status gather(std::span<const Index> index, std::byte* out, const WarpSetup& setup = {},
                       const std::int64_t* positions = nullptr) const;
 
+  /// Where warps find the table and its bags, whose results go to `out`, `out_stride` bytes apart.
+  [[nodiscard]] warp::BagTable bags(const Bags& bags, std::byte* out, std::uint64_t out_stride,
+                                    warp::Status* status) const;
+
   [[nodiscard]] const warp::Table& table() const { return table_; }
+  [[nodiscard]] Codec codec() const { return codec_; }
+  [[nodiscard]] unsigned view_bytes() const { return view_bytes_; }
 
  private:
   warp::Status run(const warp::Table& table, warp::Request request, const WarpSetup& setup) const;
 
   Codec codec_;
+  DType dtype_;
   unsigned view_bytes_ = 1;
   SectionMemory plan_;
   SectionMemory map_;
@@ -69,5 +77,8 @@ class HostTable {
   SectionMemory overflow_;
   warp::Table table_;
 };
+
+/// Pools the bags of tables of one codec and words of one size, in one launch of warps.
+void pool_by_warps(std::vector<warp::BagTable> tables, Codec codec, unsigned view_bytes, const WarpSetup& setup = {});
 
 }  // namespace stillbit::testing

@@ -1,0 +1,12 @@
+#include "codecs/sparse/pool.cuh"
+
+#include "codecs/sparse/warp.hpp"
+#include "cuda/pool_kernel.cuh"
+
+namespace stillbit::sparse {
+
+cudaError_t pool(unsigned view_bytes, const cuda::BagJob& job, cudaStream_t stream) {
+  return cuda::launch_pool<WarpCodec>(view_bytes, job, stream);
+}
+
+}  // namespace stillbit::sparse
