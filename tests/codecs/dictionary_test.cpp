@@ -1,4 +1,5 @@
 #include "codecs/dictionary/dictionary.hpp"
+#include "codecs/dictionary/kernels.hpp"
 #include "tests/support/make_tensor.hpp"
 #include "tests/support/rows.hpp"
 
@@ -334,6 +335,79 @@ TEST(DictionaryKernels, RandomAndTruncatedRowsStayInTheirMemory) {
         if (size == row_bytes) continue;
         // Whether it decodes or not depends on the bits: that it stays in bounds is all there is to expect.
         (void)decoded(*codec, make_tensor(DType::kU8, {size}, Values::kRandomBits, seed).data, row_bytes);
+      }
+    }
+  }
+}
+
+/// Kinds whose fields and patch codes have few bits, which vectors of words stand for.
+std::vector<Kind> kinds_of_few_bits(unsigned view_bytes, std::uint64_t num_columns, unsigned max_patch_bits) {
+  std::vector<Kind> kinds = all_sorts_of_kinds(view_bytes, num_columns, true);
+  for (std::uint64_t i = 0; i < num_columns; ++i) {
+    Kind& kind = kinds[i];
+    kind.code_bits = static_cast<unsigned>(i % 3) - (kind.has_sign && i % 3 == 2 ? 1 : 0);
+    if (kind.entries.empty()) continue;
+    const std::uint64_t num_rest = kind.has_misses ? i % (1ULL << max_patch_bits) : 1 + i % (1ULL << max_patch_bits);
+    kind.entries.clear();
+    for (std::uint64_t entry = 0; entry < (1ULL << kind.code_bits) - 1 + num_rest; ++entry)
+      kind.entries.push_back(entry * 3);
+    if (kind.entries.empty()) kind.entries = {7};
+  }
+  return kinds;
+}
+
+/// Rows of any bits: with few or many ones, for few or many patches.
+std::vector<std::byte> any_row(std::uint64_t num_bytes, std::uint64_t seed) {
+  std::vector<std::byte> row = make_tensor(DType::kU8, {num_bytes}, Values::kRandomBits, seed).data;
+  const std::vector<std::byte> more = make_tensor(DType::kU8, {num_bytes}, Values::kRandomBits, seed + 1000).data;
+  for (std::size_t i = 0; i < row.size(); ++i) {
+    if (seed % 4 == 1) row[i] |= more[i];
+    if (seed % 4 == 2) row[i] &= more[i];
+    if (seed % 4 == 3) row[i] = std::byte{0xFF};
+  }
+  return row;
+}
+
+void expect_instruction_sets_agree(const Plan& plan) {
+  const RowTableStorage storage(plan);
+  const Decode portable = kernels(plan.view_bytes, cpu::Isa::kPortable).decode;
+  const std::uint64_t minimum = storage.tables().minimum_row_bytes;
+  for (std::uint64_t seed = 0; seed < 24; ++seed) {
+    // The shortest rows end within what they announce; the longest hold all of it.
+    const std::uint64_t num_bytes = minimum + seed * (plan.row_bytes + 8) / 16;
+    std::vector<std::byte> stored = any_row(num_bytes, seed);
+    stored.resize(num_bytes + RowCodec::kSlack, std::byte{0xFF});
+    stored.shrink_to_fit();
+    const StoredRow rows[2] = {{stored.data(), num_bytes, false}, {stored.data(), num_bytes, false}};
+    std::vector<std::byte> expected(2 * plan.row_bytes, std::byte{0xEE});
+    const std::uint64_t num_expected = portable(storage.tables(), rows, 2, expected.data());
+    for (const cpu::Isa isa : cpu::kAllIsas) {
+      if (!cpu::supported(isa)) continue;
+      std::vector<std::byte> found(2 * plan.row_bytes, std::byte{0xDD});
+      ASSERT_EQ(kernels(plan.view_bytes, isa).decode(storage.tables(), rows, 2, found.data()), num_expected);
+      if (num_expected == 2) {
+        ASSERT_EQ(found, expected) << cpu::name(isa) << ", seed " << seed;
+      }
+    }
+  }
+}
+
+TEST(DictionaryKernels, InstructionSetsAgreeBitForBit) {
+  for (const unsigned view_bytes : {1U, 2U, 4U, 8U}) {
+    for (const std::uint64_t num_columns : {1U, 3U, 7U, 8U, 9U, 15U, 16U, 17U, 24U, 31U, 40U, 64U, 100U, 257U}) {
+      for (const std::vector<Kind>& kinds :
+           {all_sorts_of_kinds(view_bytes, num_columns, false), all_sorts_of_kinds(view_bytes, num_columns, true),
+            kinds_of_few_bits(view_bytes, num_columns, 0), kinds_of_few_bits(view_bytes, num_columns, 1),
+            kinds_of_few_bits(view_bytes, num_columns, 4)}) {
+        const std::uint64_t row_bytes = num_columns * view_bytes;
+        ASSERT_NO_FATAL_FAILURE(expect_instruction_sets_agree(make_plan(row_bytes, view_bytes, kinds)));
+        // The same columns several times.
+        const Plan plan = make_plan(row_bytes, view_bytes, kinds);
+        for (const std::uint64_t times : {2U, 5U, 16U}) {
+          Plan repeated = plan;
+          repeated.row_bytes = times * row_bytes;
+          ASSERT_NO_FATAL_FAILURE(expect_instruction_sets_agree(repeated));
+        }
       }
     }
   }

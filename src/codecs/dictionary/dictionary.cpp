@@ -51,7 +51,7 @@ class DictionaryCodec final : public RowCodec {
   Plan plan_;
   std::vector<std::byte> plan_bytes_;
   std::uint64_t minimum_row_bytes_;
-  const Kernels& kernels_;
+  Kernels kernels_;
   mutable std::once_flag laid_out_;
   mutable std::once_flag slots_filled_;
   mutable std::unique_ptr<RowTableStorage> storage_;

@@ -247,8 +247,27 @@ constexpr Kernels kKernels[4] = {kKernelsFor<std::uint8_t>, kKernelsFor<std::uin
 
 }  // namespace
 
-const Kernels& kernels(unsigned view_bytes) noexcept {
-  return kKernels[std::countr_zero(view_bytes) & 3];
+#if defined(__x86_64__)
+namespace avx2 {
+extern const Decode kDecode[3];
+}
+namespace avx512 {
+extern const Decode kDecode[3];
+}
+#endif
+
+Kernels kernels(unsigned view_bytes, [[maybe_unused]] cpu::Isa isa) noexcept {
+  const int i = std::countr_zero(view_bytes) & 3;
+  Kernels kernels = kKernels[i];
+#if defined(__x86_64__)
+  const bool has_vectors = i < 3;
+  if (has_vectors && isa >= cpu::Isa::kAvx512) {
+    kernels.decode = avx512::kDecode[i];
+  } else if (has_vectors && isa >= cpu::Isa::kAvx2) {
+    kernels.decode = avx2::kDecode[i];
+  }
+#endif
+  return kernels;
 }
 
 }  // namespace stillbit::dictionary

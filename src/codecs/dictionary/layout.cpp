@@ -1,5 +1,6 @@
 #include "codecs/dictionary/layout.hpp"
 
+#include "codecs/dictionary/blocks.hpp"
 #include "core/bits.hpp"
 #include "core/checked.hpp"
 
@@ -249,7 +250,7 @@ RowTableStorage::RowTableStorage(const Plan& plan) {
     kinds_.push_back(table);
   }
 
-  words_.resize(std::uint64_t{num_words} * plan.view_bytes);
+  words_.resize((std::uint64_t{num_words} + 1) * plan.view_bytes);
   for (std::size_t i = 0; i < plan.kinds.size(); ++i) {
     const Kind& kind = plan.kinds[i];
     const KindTable& table = kinds_[i];
@@ -308,7 +309,13 @@ RowTableStorage::RowTableStorage(const Plan& plan) {
              .first_words = column_words,
              .field_masks = field_masks,
              .thresholds = thresholds};
+  if (plan.view_bytes > 4) return;
+  blocks_ = make_blocks(plan, tables_);
+  tables_.num_blocks = blocks_.size();
+  tables_.blocks = blocks_.data();
 }
+
+RowTableStorage::~RowTableStorage() = default;
 
 std::vector<std::byte> make_slots(const Plan& plan, const RowTables& tables) {
   std::vector<std::byte> bytes;

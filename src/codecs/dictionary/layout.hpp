@@ -105,6 +105,8 @@ struct Segment {
   bool has_markers = false;
 };
 
+struct ColumnBlock;
+
 /// A plan laid out for the kernels: each column of the row with its field, whatever the period.
 struct RowTables {
   std::uint64_t row_bytes = 0;
@@ -116,7 +118,7 @@ struct RowTables {
 
   const Segment* segments = nullptr;
   const KindTable* kinds = nullptr;
-  const std::byte* words = nullptr;  ///< words of the view: what codes stand for
+  const std::byte* words = nullptr;  ///< words of the view: what codes stand for; behind them is a zero
 
   // One for each column of the row.
   const std::uint32_t* bit_offsets = nullptr;  ///< where its field starts
@@ -125,12 +127,17 @@ struct RowTables {
   const std::uint32_t* first_words = nullptr;  ///< which of `words` field 0 stands for
   const std::uint32_t* field_masks = nullptr;
   const std::uint32_t* thresholds = nullptr;  ///< fields from here on are patches
+
+  // The same once more for kernels that use vectors (blocks.hpp), where words have 4 bytes or less.
+  std::uint64_t num_blocks = 0;
+  const ColumnBlock* blocks = nullptr;
 };
 
 /// Owns what the pointers of a RowTables point to.
 class RowTableStorage {
  public:
   explicit RowTableStorage(const Plan& plan);
+  ~RowTableStorage();
 
   RowTableStorage(const RowTableStorage&) = delete;
   RowTableStorage& operator=(const RowTableStorage&) = delete;
@@ -143,6 +150,7 @@ class RowTableStorage {
   std::vector<std::byte> words_;
   std::vector<std::uint32_t> columns_;
   std::vector<std::uint16_t> column_kinds_;
+  std::vector<ColumnBlock> blocks_;
   RowTables tables_;
 };
 
