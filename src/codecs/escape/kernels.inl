@@ -39,14 +39,6 @@ inline std::uint64_t escape_bytes(const RowLayout& layout, const std::uint64_t* 
   return num_bytes;
 }
 
-/// Takes the words' symbols, less what the columns add to them. False when a bit is set that must be zero.
-template <class Word>
-inline bool take_symbols(const RowLayout& layout, const std::byte* row, SymbolOf<Word>* symbols) {
-  if (!split_symbols<Word>(layout, row, symbols)) return false;
-  if (layout.column_shifts != nullptr) subtract_columns(layout, symbols);
-  return true;
-}
-
 /// What a row is shifted by, and the bytes of its escapes then.
 struct Shifted {
   std::uint64_t shift;
@@ -78,7 +70,8 @@ void measure(const RowLayout& layout, const std::byte* rows, std::uint64_t num_r
   with_scratch<Word>(layout.num_columns, [&](auto& scratch) {
     for (std::uint64_t i = 0; i < num_rows; ++i) {
       std::uint64_t size = layout.row_bytes;
-      if (take_symbols<Word>(layout, rows + i * layout.row_bytes, scratch.symbols[0])) {
+      if (split_symbols<Word>(layout, rows + i * layout.row_bytes, scratch.symbols[0])) {
+        if (layout.column_shifts != nullptr) subtract_columns(layout, scratch.symbols[0]);
         const Shifted shifted = choose_shift(layout, scratch.symbols[0]);
         size = layout.minimum_row_bytes + shifted.escape_bytes;
       }
@@ -97,13 +90,13 @@ std::uint64_t encode(const RowLayout& layout, const std::byte* row, std::byte* d
       __builtin_memcpy(dst, row, layout.row_bytes);
       return layout.row_bytes;
     };
-    if (!take_symbols<Word>(layout, row, symbols)) return store_raw();
+    if (!split_row<Word>(layout, row, symbols, dst)) return store_raw();
+    if (layout.column_shifts != nullptr) subtract_columns(layout, symbols);
     std::uint64_t shift = 0;
     if (layout.row_shifts) {
       shift = choose_shift(layout, symbols).shift;
       if (shift != 0) subtract_shift(layout, symbols, shift);
     }
-    pack_fields<Word>(layout, row, dst);
     // How large the row becomes shows as it is written: what would not be shorter than the row is stored raw.
     std::byte* const end = dst + layout.row_bytes;
     std::byte* out = dst + layout.fixed_bytes;

@@ -33,6 +33,14 @@ inline bool split_symbols(const RowLayout& layout, const std::byte* row, SymbolO
   return (all & shape.forbidden) == 0;
 }
 
+/// Takes each word's symbol, and puts the fixed fields at `dst`. False as `split_symbols`.
+template <class Word>
+inline bool split_row(const RowLayout& layout, const std::byte* row, SymbolOf<Word>* symbols, std::byte* dst) {
+  if (!split_symbols<Word>(layout, row, symbols)) return false;
+  pack_fields<Word>(layout, row, dst);
+  return true;
+}
+
 template <class Symbol>
 inline void subtract_columns(const RowLayout& layout, Symbol* symbols) {
   const auto mask = static_cast<Symbol>(layout.shape.symbol_mask);
