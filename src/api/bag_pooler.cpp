@@ -42,7 +42,8 @@ Result<void> BagPooler::run() {
   return {};
 }
 
-/// Requests the memory of rows to come, unless they are kept expanded. The next batch needs the first of them.
+/// Requests the memory of rows to come, unless they are kept expanded. The next batch needs the first of them. Tails are
+/// looked for in rows that were requested a batch ago: to look at once would be to wait.
 void BagPooler::request_rows() {
   const auto is_hot = [this](std::uint64_t row) { return uses_hot_rows_ && hot_rows_.find(row) != nullptr; };
   const std::uint64_t next = position_ + most_rows_;
@@ -50,7 +51,7 @@ void BagPooler::request_rows() {
     const std::uint64_t row = work_.index[num_requested_];
     if (!is_hot(row)) work_.reader.prefetch(work_.tile_of(row));
   }
-  for (const std::uint64_t end = std::min(end_, next + kTailsAhead); num_tails_ < end; ++num_tails_) {
+  for (const std::uint64_t end = std::min(end_, position_ + kRowsAhead); num_tails_ < end; ++num_tails_) {
     const std::uint64_t row = work_.index[num_tails_];
     if (!is_hot(row)) work_.reader.prefetch_tail(work_.tile_of(row));
   }

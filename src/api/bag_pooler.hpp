@@ -104,9 +104,8 @@ class BagPooler {
   /// Rows are expanded together into this many bytes, or one row.
   static constexpr std::uint64_t kExpandedBytes = std::uint64_t{8} << 10;
   static constexpr std::uint64_t kMostRows = 16;
-  /// How far ahead of a batch rows are requested, and what of them lies in the overflow area.
+  /// How far ahead of a batch rows are requested.
   static constexpr std::uint64_t kRowsAhead = 16;
-  static constexpr std::uint64_t kTailsAhead = 8;
   /// More than rows, since bags may be empty.
   static constexpr std::uint64_t kMostPieces = 2 * kMostRows;
 
