@@ -2,9 +2,9 @@
 
 #include "api/encoder.hpp"
 #include "api/registry.hpp"
+#include "api/section_buffers.hpp"
 #include "core/checked.hpp"
 #include "cpu/checksum.hpp"
-#include "cpu/copy.hpp"
 #include "cpu/parallel.hpp"
 #include "io/mapped_file.hpp"
 
@@ -15,34 +15,9 @@ namespace {
 
 using format::Section;
 
-/// Puts the sections of a payload into buffers.
-class BufferSink final : public SectionSink {
- public:
-  BufferSink(CompressedTensor::Impl& impl) : impl_(impl) {
-    impl.map.renew(impl.header.map_bytes());
-    impl.index.renew(impl.header.index_bytes);
-    impl.rows.renew(impl.header.rows_bytes);
-    impl.overflow.renew(impl.header.overflow_bytes);
-  }
-
-  Result<void> write(Section section, std::uint64_t offset, Bytes bytes) override {
-    // The plan is kept by the codec.
-    if (section == Section::kPlan || bytes.empty()) return {};
-    Buffer& buffer = section == Section::kMap     ? impl_.map
-                     : section == Section::kIndex ? impl_.index
-                     : section == Section::kRows  ? impl_.rows
-                                                  : impl_.overflow;
-    if (buffer.size() >= cpu::kPastCachesBytes) {
-      cpu::copy_past_caches(bytes, buffer.data() + offset);
-    } else {
-      std::memcpy(buffer.data() + offset, bytes.data(), bytes.size());
-    }
-    return {};
-  }
-
- private:
-  CompressedTensor::Impl& impl_;
-};
+SectionBuffers buffers_of(CompressedTensor::Impl& impl) {
+  return {impl.map, impl.index, impl.rows, impl.overflow};
+}
 
 Result<std::unique_ptr<CompressedTensor::Impl>> open_header(Bytes payload) {
   STILLBIT_TRY(format::Payload parsed, format::parse_payload(payload));
@@ -131,7 +106,8 @@ Result<CompressedTensor> open_copied(Bytes payload, unsigned num_threads) {
   STILLBIT_CHECK(check_payload(payload, impl->header.payload_checksum, num_threads));
   impl->mapped = payload;
   const format::Payload sections = impl->sections();
-  BufferSink sink(*impl);
+  BufferSink sink(buffers_of(*impl));
+  sink.renew(impl->header);
   STILLBIT_CHECK(sink.write(Section::kMap, 0, sections.map));
   STILLBIT_CHECK(sink.write(Section::kIndex, 0, sections.index));
   STILLBIT_CHECK(sink.write(Section::kRows, 0, sections.rows));
@@ -157,10 +133,8 @@ CompressedTensor compress_into(std::unique_ptr<CompressedTensor::Impl> impl, con
   const auto geometry = unwrap(row_geometry(tensor.dtype, tensor.shape, 0));
   const Source source{Bytes(static_cast<const std::byte*>(tensor.data), geometry.num_bytes()), tensor.dtype,
                       tensor.shape, false};
-  Encoder encoder = unwrap(Encoder::prepare(source, options));
+  const Encoder encoder = unwrap(Encoder::encode(source, options, buffers_of(*impl)));
   impl->header = encoder.header();
-  BufferSink sink(*impl);
-  unwrap(encoder.write(sink));
   impl->codec = encoder.codec();
   impl->prices = encoder.prices();
   return CompressedTensor(std::move(impl));

@@ -56,23 +56,18 @@ void Encoder::done(std::uint64_t offset, std::uint64_t num_bytes) const {
 
 Result<Encoder> Encoder::prepare(const Source& source, const CompressOptions& options) {
   Encoder encoder(source, options);
-  STILLBIT_CHECK(encoder.describe());
-  const format::PayloadHeader described = encoder.header_;
-  encoder.store_raw(described);
-  if (options.plan) {
-    STILLBIT_CHECK(encoder.follow(options.plan->impl()));
-  } else if (options.codec != Codec::kRaw && described.geometry.num_bytes() > 0) {
-    STILLBIT_CHECK(encoder.plan());
-  }
+  STILLBIT_CHECK(encoder.choose());
   STILLBIT_CHECK(encoder.measure());
-  const std::uint64_t data_checksum = encoder.header_.data_checksum;
-  if (layout_of(encoder.header_).payload_bytes > layout_of(planner::price_raw(described).header).payload_bytes) {
-    // The sample promised too much.
-    encoder.repeats_ = {};
-    encoder.store_raw(described);
-    encoder.header_.data_checksum = data_checksum;
-  }
+  if (encoder.promised_too_much()) encoder.store_raw();
   return encoder;
+}
+
+Result<void> Encoder::choose() {
+  STILLBIT_CHECK(describe());
+  store_raw();
+  if (options_.plan) return follow(options_.plan->impl());
+  if (options_.codec == Codec::kRaw || header_.geometry.num_bytes() == 0) return {};
+  return plan();
 }
 
 Result<void> Encoder::describe() {
@@ -96,6 +91,18 @@ Result<void> Encoder::describe() {
 void Encoder::store_raw(const format::PayloadHeader& header) {
   header_ = planner::price_raw(header).header;
   codec_ = raw::make(header.geometry.row_bytes);
+}
+
+void Encoder::store_raw() {
+  repeats_ = {};
+  header_.num_repeats = 0;
+  store_raw(format::PayloadHeader(header_));
+}
+
+bool Encoder::promised_too_much() const {
+  format::PayloadHeader raw = header_;
+  raw.num_repeats = 0;
+  return layout_of(header_).payload_bytes > layout_of(planner::price_raw(raw).header).payload_bytes;
 }
 
 std::uint64_t Encoder::tile_offset(std::uint64_t i) const noexcept {
@@ -131,22 +138,13 @@ Encoder::TileRange Encoder::chunk_range(std::uint64_t chunk) const noexcept {
   return {first_of(chunk), first_of(chunk + 1)};
 }
 
-Result<void> Encoder::measure() {
+Result<void> Encoder::check_and(std::uint64_t num_chunks, const ChunkBody& body) {
   const Bytes data = source_.data;
-  const bool has_sizes = header_.codec != Codec::kRaw || header_.num_repeats > 0;
-  if (has_sizes) chunks_.assign(num_chunks() + 1, {});
   const std::uint64_t num_pieces = ceil_div(data.size(), kChecksumPieceBytes);
   Checksum checksum;
-  packing::PackedSizes all;
-  std::mutex mutex;
   STILLBIT_CHECK(cpu::parallel_for(
-      std::max(num_pieces, has_sizes ? num_chunks() : 0), num_threads_, [&](std::uint64_t i, unsigned) -> Result<void> {
-        if (has_sizes && i < num_chunks()) {
-          const packing::PackedSizes sizes = measure_chunk(i);
-          const std::lock_guard lock(mutex);
-          all.num_bytes += sizes.num_bytes;
-          all.largest_delta = std::max(all.largest_delta, sizes.largest_delta);
-        }
+      std::max(num_pieces, num_chunks), num_threads_, [&](std::uint64_t i, unsigned worker) -> Result<void> {
+        if (i < num_chunks) STILLBIT_CHECK(body(i, worker));
         if (i >= num_pieces) return {};
         const std::uint64_t begin = i * kChecksumPieceBytes;
         const std::uint64_t count = std::min<std::uint64_t>(kChecksumPieceBytes, data.size() - begin);
@@ -155,14 +153,31 @@ Result<void> Encoder::measure() {
         return {};
       }));
   header_.data_checksum = checksum.value();
-  if (!has_sizes) return {};
+  return {};
+}
+
+Result<void> Encoder::measure() {
+  if (header_.codec == Codec::kRaw && header_.num_repeats == 0) return check_and(0, {});
+  chunks_.assign(num_chunks() + 1, {});
+  packing::PackedSizes all;
+  std::mutex mutex;
+  STILLBIT_CHECK(check_and(num_chunks(), [&](std::uint64_t chunk, unsigned) -> Result<void> {
+    const packing::PackedSizes sizes = measure_chunk(chunk);
+    const std::lock_guard lock(mutex);
+    all.add(sizes);
+    return {};
+  }));
   place_chunks();
+  describe_sizes(all);
+  return {};
+}
+
+void Encoder::describe_sizes(const packing::PackedSizes& packed) {
   if (header_.packing == Packing::kPacked) {
-    all.describe(header_, codec_->minimum_row_bytes());
+    packed.describe(header_, codec_->minimum_row_bytes());
   } else {
     header_.overflow_bytes = chunks_.back().overflow_offset;
   }
-  return {};
 }
 
 packing::PackedSizes Encoder::measure_chunk(std::uint64_t chunk) {

@@ -10,6 +10,7 @@
 #include <stillbit/options.hpp>
 #include <stillbit/plan.hpp>
 
+#include <functional>
 #include <memory>
 #include <optional>
 #include <span>
@@ -36,6 +37,8 @@ class SectionSink {
   virtual Result<void> write(format::Section section, std::uint64_t offset, Bytes bytes) = 0;
 };
 
+struct SectionBuffers;
+
 /// Where a part of a tensor starts in the payload of the whole.
 struct PartPlace {
   std::uint64_t first_tile = 0;
@@ -52,6 +55,10 @@ class Encoder {
  public:
   /// All but the last pass. `source.data` must stay, and stay the same, until `write` has returned.
   static Result<Encoder> prepare(const Source& source, const CompressOptions& options);
+
+  /// Plans, and encodes all sections into memory: in one pass where the planner knows about how large they become. The
+  /// bytes are those that `prepare` and `write` would give.
+  static Result<Encoder> encode(const Source& source, const CompressOptions& options, const SectionBuffers& buffers);
 
   /// Only the planning, without any plan that the options name: of a whole tensor or, with `all`, of a sample of one.
   /// The header's sizes are those that the planner expects: exact where what it priced is the tensor.
@@ -122,6 +129,12 @@ class Encoder {
   Result<void> describe();
   Result<void> describe_sample(const AllRows& all);
   void store_raw(const format::PayloadHeader& header);
+  void store_raw();
+  /// Whether the tensor turned out to be smaller as it is.
+  [[nodiscard]] bool promised_too_much() const;
+
+  /// All that is decided before the rows are gone over.
+  Result<void> choose();
 
   /// Chooses how tiles are cut, whether repeats are stored, the codec and the stride.
   Result<void> plan();
@@ -137,6 +150,7 @@ class Encoder {
   void note_prices(const std::vector<Arrangement>& arrangements);
   void adopt(planner::Option* best, Arrangement* in, std::vector<Arrangement>& arrangements);
   [[nodiscard]] std::uint64_t max_priced_bytes() const noexcept;
+  [[nodiscard]] std::uint64_t tile_bytes_for(std::uint64_t wanted_bytes) const;
   [[nodiscard]] Arrangement arrange_tiles(std::uint64_t wanted_bytes) const;
   [[nodiscard]] std::optional<Arrangement> arrange_repeats() const;
   [[nodiscard]] planner::Repeats find_repeats() const;
@@ -146,15 +160,25 @@ class Encoder {
   /// Counts the bits of all rows.
   [[nodiscard]] BitStatistics count() const;
 
+  using ChunkBody = std::function<Result<void>(std::uint64_t chunk, unsigned worker)>;
+  /// Calls `body` for each chunk, and takes the checksum of the source on the way.
+  Result<void> check_and(std::uint64_t num_chunks, const ChunkBody& body);
+
   /// The first pass: the checksum, how large every tile is stored, and so where it belongs.
   Result<void> measure();
   packing::PackedSizes measure_chunk(std::uint64_t chunk);
   void place_chunks();
+  /// Fills in the header's sizes once all chunks have their places.
+  void describe_sizes(const packing::PackedSizes& packed);
   Result<void> write_chunks(SectionSink& sink) const;
   /// Requests the part of the source that comes kAheadBytes behind a tile, as large as a tile.
   void request_ahead(std::uint64_t i) const noexcept;
   [[nodiscard]] std::uint64_t num_chunks() const noexcept;
   [[nodiscard]] TileRange chunk_range(std::uint64_t chunk) const noexcept;
+
+  /// All passes in one. False when what was written is of no use: there was too little room, or nothing is gained.
+  class OnePass;
+  Result<bool> encode_in_one_pass(const SectionBuffers& buffers);
 
   Result<void> write_map(SectionSink& sink) const;
   Result<void> write_raw(SectionSink& sink, TileRange range) const;
@@ -171,6 +195,7 @@ class Encoder {
   std::vector<std::byte> plan_;  ///< of a codec that was set aside
   planner::Repeats repeats_;
   std::vector<std::byte> last_tile_;
+  std::uint64_t rows_room_ = 0;  ///< for the rows section, before its size is known; 0 where nothing is known of it
   PartPlace place_;
   const AllRows* all_ = nullptr;  ///< where the source is but a sample
   std::vector<Chunk> chunks_;     ///< one more than there are chunks: the last one says where everything ends

@@ -46,6 +46,7 @@ Result<void> Encoder::follow(const Plan::Impl& plan) {
   if (header_.packing == Packing::kSlotted) {
     header_.row_unit = plan.stride;
     header_.rows_bytes = header_.geometry.num_rows * plan.stride;
+    rows_room_ = header_.rows_bytes;
   }
   codec_ = plan.codec;
   last_tile_ = filled_last_tile(source_.data, header_);
@@ -81,9 +82,8 @@ Result<Encoder> Encoder::planned(const Source& source, const CompressOptions& op
     STILLBIT_CHECK(encoder.describe_sample(*all));
     encoder.all_ = all;
   }
-  const format::PayloadHeader described = encoder.header_;
-  encoder.store_raw(described);
-  if (options.codec != Codec::kRaw && described.geometry.num_bytes() > 0) STILLBIT_CHECK(encoder.plan());
+  encoder.store_raw();
+  if (options.codec != Codec::kRaw && encoder.header_.geometry.num_bytes() > 0) STILLBIT_CHECK(encoder.plan());
   return encoder;
 }
 

@@ -46,6 +46,14 @@ planner::Candidate candidate(const CodecEntry& entry, DType dtype) {
   return {entry.plan, decode_cost(entry.codec, dtype), entry.plans_last};
 }
 
+/// Room for the rows of a priced payload: samples are wrong by less, mostly.
+std::uint64_t room_for(const format::PayloadHeader& header, bool is_exact) {
+  constexpr std::uint64_t kErrorShare = 32;
+  const bool is_known = is_exact || header.packing == Packing::kSlotted;
+  const std::uint64_t margin = is_known ? 0 : header.rows_bytes / kErrorShare;
+  return std::min(header.rows_bytes + margin, header.stored_tiles().num_bytes());
+}
+
 /// What finding repeats may take where memory is not to grow with the tensor.
 constexpr std::uint64_t kMaxRepeatsBytes = std::uint64_t{512} << 20;
 
@@ -57,13 +65,17 @@ std::uint64_t Encoder::max_priced_bytes() const noexcept {
   return kPricedForPlanned * std::min<std::uint64_t>(options_.max_sample_bytes, source_.data.size());
 }
 
-Encoder::Arrangement Encoder::arrange_tiles(std::uint64_t wanted_bytes) const {
-  Arrangement result;
-  result.header = header_;
+std::uint64_t Encoder::tile_bytes_for(std::uint64_t wanted_bytes) const {
   // Of a sample there may be fewer rows than would make a tile.
   const std::uint64_t row_bytes = header_.geometry.row_bytes;
   const RowGeometry rows{source_.data.size() / row_bytes, row_bytes};
-  result.header.tile_bytes = choose_tile_bytes(rows, options_.packing, wanted_bytes);
+  return choose_tile_bytes(rows, options_.packing, wanted_bytes);
+}
+
+Encoder::Arrangement Encoder::arrange_tiles(std::uint64_t wanted_bytes) const {
+  Arrangement result;
+  result.header = header_;
+  result.header.tile_bytes = tile_bytes_for(wanted_bytes);
   const std::uint64_t tile_bytes = result.header.tile_bytes;
   if (all_ == nullptr) result.last_tile = filled_last_tile(source_.data, result.header);
   const Bytes whole_tiles = source_.data.first(source_.data.size() / tile_bytes * tile_bytes);
@@ -138,13 +150,12 @@ Result<void> Encoder::plan() {
   if (auto repeats = arrange_repeats()) arrangements.push_back(std::move(*repeats));
   const BitStatistics* given = all_ == nullptr ? nullptr : all_->statistics;
   for (Arrangement& arrangement : arrangements) STILLBIT_CHECK(consider(arrangement, candidates, given));
-  if (const auto found = cheapest_of(arrangements); found.second == arrangements.data()) {
+  if (const auto found = cheapest_of(arrangements);
+      found.second == arrangements.data() && tile_bytes_for(kSmallTileBytes) != tile_bytes_for(kShortTileBytes)) {
     Arrangement smaller = arrange_tiles(kSmallTileBytes);
     const CodecEntry* entry = find_codec(found.first->codec->codec());
-    if (smaller.header.tile_bytes != arrangements[0].header.tile_bytes) {
-      STILLBIT_CHECK(consider(smaller, std::vector{candidate(*entry, header_.dtype)}, given));
-      arrangements.push_back(std::move(smaller));
-    }
+    STILLBIT_CHECK(consider(smaller, std::vector{candidate(*entry, header_.dtype)}, given));
+    arrangements.push_back(std::move(smaller));
   }
 
   // Which bits never deviate only all rows can say: where the codec that asks for it seems best, they are counted.
@@ -211,6 +222,7 @@ void Encoder::adopt(planner::Option* best, Arrangement* in, std::vector<Arrangem
     return store_raw(raw_in->header);
   }
   repeats_ = std::move(in->repeats);
+  rows_room_ = room_for(best->priced.header, in->is_whole());
   header_ = best->priced.header;
   codec_ = std::move(best->codec);
   last_tile_ = std::move(in->last_tile);

@@ -32,10 +32,11 @@ Result<void> parallel_for(std::uint64_t num_tasks, unsigned num_threads,
 
   const auto work = [&](unsigned worker) {
     while (!stopped.load(std::memory_order_relaxed)) {
-      const std::uint64_t task = next.fetch_add(1, std::memory_order_relaxed);
-      if (task >= num_tasks) return;
       try {
+        // A task that was taken is begun: others may wait for it.
         if (worker == 0) check_interrupt();
+        const std::uint64_t task = next.fetch_add(1, std::memory_order_relaxed);
+        if (task >= num_tasks) return;
         const Result<void> result = body(task, worker);
         if (result.ok()) continue;
         // Tasks start in order, so that all before this one run to their end: the first fault in order is kept.

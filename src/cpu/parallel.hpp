@@ -14,10 +14,10 @@ namespace stillbit::cpu {
 /// Runs `body(task, worker)` for every task below `num_tasks`, on at most `num_threads` threads, the caller's among
 /// them.
 ///
-/// Tasks are handed out in order, one at a time; `worker` is below `num_threads`. After a fault no new task
-/// starts, and the fault of the first task that has one is returned; an exception is rethrown here, also one of the
-/// caller's InterruptScope, which is asked between tasks. Threads live as long as the call: there is no state that a
-/// fork could break, and the work handed in is long against the start of a thread.
+/// Tasks are begun in order, so that one may wait for those before it; `worker` is below `num_threads`. After a fault
+/// no new task starts, and the fault of the first task that has one is returned; an exception is rethrown here, also
+/// one of the caller's InterruptScope, which is asked between tasks. Threads live as long as the call: there is no
+/// state that a fork could break, and the work handed in is long against the start of a thread.
 Result<void> parallel_for(std::uint64_t num_tasks, unsigned num_threads,
                           const std::function<Result<void>(std::uint64_t task, unsigned worker)>& body);
 

@@ -25,6 +25,12 @@ struct PackedSizes {
     num_bytes += delta + sizes.size() * minimum;
   }
 
+  /// Adds other index blocks.
+  void add(const PackedSizes& other) noexcept {
+    num_bytes += other.num_bytes;
+    largest_delta = std::max(largest_delta, other.largest_delta);
+  }
+
   /// Fills in the fields of a packed payload's header whose rows have these sizes.
   void describe(format::PayloadHeader& header, std::uint64_t minimum) const noexcept {
     const std::uint64_t num_rows = header.stored_tiles().num_rows;

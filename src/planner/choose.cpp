@@ -54,6 +54,7 @@ Option* cheapest(std::span<Option> options, Objective objective) {
 
 Bytes take_sample(Bytes data, std::uint64_t row_bytes, std::uint64_t max_bytes, std::vector<std::byte>& copied) {
   if (data.size() <= max_bytes || row_bytes == 0) return data;
+  copied.reserve(std::max(max_bytes, row_bytes));
   for_each_run(data.size() / row_bytes, row_bytes, max_bytes, [&](std::uint64_t first, std::uint64_t count) {
     const Bytes rows = data.subspan(first * row_bytes, count * row_bytes);
     copied.insert(copied.end(), rows.begin(), rows.end());
@@ -69,6 +70,7 @@ Bytes take_sample(Bytes data, std::uint64_t row_bytes, std::span<const std::uint
       copied.insert(copied.end(), bytes.begin(), bytes.end());
     }
   };
+  copied.reserve(std::min(rows.size() * row_bytes, std::max(max_bytes, row_bytes)));
   if (rows.size() * row_bytes <= max_bytes) {
     take(0, rows.size());
   } else {

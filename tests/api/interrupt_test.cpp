@@ -121,10 +121,11 @@ TEST(Interrupt, AnExceptionFromProgressComesOut) {
       CompressOptions options;
       options.num_threads = num_threads;
       options.progress = progress;
-      EXPECT_THROW((void)compress(files.tensor.view(), options), Stop);
-      sum = 0;
       EXPECT_THROW(compress_file(files.raw, other, {options, {}}), Stop);
+      // All else is one pass.
       if (after >= files.tensor.data.size()) continue;
+      sum = 0;
+      EXPECT_THROW((void)compress(files.tensor.view(), options), Stop);
       sum = 0;
       EXPECT_THROW(decompress_file(files.packed, other, {num_threads, progress}), Stop);
       sum = 0;
