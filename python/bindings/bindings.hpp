@@ -45,6 +45,7 @@ struct Counter {
 
 /// What the names stand for; throws `Error`, naming those there are, when there is no such one.
 DType dtype_of(const std::string& text);
+PoolMode pool_mode(const std::string& name);
 CompressOptions compress_options(const std::optional<std::string>& codec, const std::string& packing,
                                  const std::string& objective, unsigned row_dims, unsigned num_threads,
                                  Counter* counter);

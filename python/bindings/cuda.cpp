@@ -6,12 +6,14 @@
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/tuple.h>
+#include <nanobind/stl/vector.h>
 
 #include <array>
 #include <memory>
 #include <mutex>
 #include <string_view>
 #include <tuple>
+#include <vector>
 
 namespace stillbit::python {
 namespace {
@@ -56,6 +58,39 @@ struct CudaTable {
   std::shared_ptr<Handle> tensor;
   std::unique_ptr<cuda::Table> table;
 };
+
+cuda::Integers integers(Address address, std::size_t count, unsigned width) {
+  if (width == 4) return {reinterpret_cast<const std::int32_t*>(address), count};
+  return {reinterpret_cast<const std::int64_t*>(address), count};
+}
+
+/// Bags of one table, and where their results go.
+struct CudaLookup {
+  CudaLookup(nb::object of, Address index, std::size_t num_index, unsigned index_bytes, Address offsets,
+             std::size_t num_offsets, unsigned offset_bytes, bool has_last_offset, const std::string& mode,
+             Address weights, std::optional<std::uint64_t> padding_index, Address out, std::size_t out_stride)
+      : table(std::move(of)) {
+    request.table = nb::cast<const CudaTable&>(table).table.get();
+    request.bags = {.index = integers(index, num_index, index_bytes),
+                    .offsets = integers(offsets, num_offsets, offset_bytes),
+                    .has_last_offset = has_last_offset,
+                    .mode = pool_mode(mode),
+                    .weights = reinterpret_cast<const void*>(weights),
+                    .padding_index = padding_index};
+    request.out = reinterpret_cast<void*>(out);
+    request.out_stride = out_stride;
+  }
+
+  nb::object table;  ///< kept alive
+  cuda::PoolRequest request;
+};
+
+void pool_on_gpu(const std::vector<const CudaLookup*>& lookups, Address stream, unsigned max_sms) {
+  std::vector<cuda::PoolRequest> requests;
+  requests.reserve(lookups.size());
+  for (const CudaLookup* lookup : lookups) requests.push_back(lookup->request);
+  cuda::pool(requests, reinterpret_cast<cuda::Stream>(stream), max_sms);
+}
 
 BitStatistics count(Address rows, std::uint64_t num_rows, std::uint64_t row_bytes, Address stream) {
   const nb::gil_scoped_release released;
@@ -119,6 +154,14 @@ void bind_cuda(nb::module_& module) {
       .def_prop_ro("pinned_bytes", [](const CudaTable& self) { return self.table->memory().pinned_bytes; })
       .def_prop_ro("device_bytes", [](const CudaTable& self) { return self.table->memory().device_bytes; })
       .def_prop_ro("note", [](const CudaTable& self) { return self.table->memory().note; });
+  nb::class_<CudaLookup>(module, "CudaLookup", "Bags of rows of a table on a GPU, and where their results go.")
+      .def(nb::init<nb::object, Address, std::size_t, unsigned, Address, std::size_t, unsigned, bool,
+                    const std::string&, Address, std::optional<std::uint64_t>, Address, std::size_t>(),
+           nb::arg("table"), nb::arg("index"), nb::arg("num_index"), nb::arg("index_bytes"), nb::arg("offsets"),
+           nb::arg("num_offsets"), nb::arg("offset_bytes"), nb::arg("has_last_offset"), nb::arg("mode"),
+           nb::arg("weights"), nb::arg("padding_index").none(), nb::arg("out"), nb::arg("out_stride"));
+  module.def("cuda_pool", pool_on_gpu, nb::arg("lookups"), nb::arg("stream"), nb::arg("max_sms"),
+             "Pools bags of several tables, on a stream.");
   module.def("cuda_count", count, nb::arg("rows"), nb::arg("num_rows"), nb::arg("row_bytes"), nb::arg("stream"));
   module.def("cuda_devices", cuda_devices, "The number of GPUs, and why there is none.");
 }

@@ -53,13 +53,6 @@ IndexSpan integers(Address address, std::size_t count, unsigned width) {
   return memory<const std::int64_t>(address, count);
 }
 
-PoolMode pool_mode(const std::string& name) {
-  if (name == "sum") return PoolMode::kSum;
-  if (name == "mean") return PoolMode::kMean;
-  if (name == "max") return PoolMode::kMax;
-  throw Error(ErrorCode::kInvalidArgument, "mode is \"sum\", \"mean\" or \"max\", not \"" + name + "\"");
-}
-
 /// Bags of one tensor, which it keeps alive.
 struct Lookup {
   Lookup(std::shared_ptr<Handle> tensor, Address index, std::size_t num_index, unsigned index_bytes, Address offsets,
@@ -151,6 +144,13 @@ std::vector<std::pair<std::string, std::uint64_t>> prices(const CompressedTensor
 }
 
 }  // namespace
+
+PoolMode pool_mode(const std::string& name) {
+  if (name == "sum") return PoolMode::kSum;
+  if (name == "mean") return PoolMode::kMean;
+  if (name == "max") return PoolMode::kMax;
+  throw Error(ErrorCode::kInvalidArgument, "mode is \"sum\", \"mean\" or \"max\", not \"" + name + "\"");
+}
 
 void bind_tensor(nb::module_& module) {
   nb::class_<Handle>(module, "Tensor", "A compressed tensor.")

@@ -194,6 +194,14 @@ class CudaTable:
     @property
     def note(self) -> str: ...
 
+class CudaLookup:
+    """Bags of rows of a table on a GPU, and where their results go."""
+
+    def __init__(self, table: object, index: int, num_index: int, index_bytes: int, offsets: int, num_offsets: int, offset_bytes: int, has_last_offset: bool, mode: str, weights: int, padding_index: int | None, out: int, out_stride: int) -> None: ...
+
+def cuda_pool(lookups: Sequence[CudaLookup], stream: int, max_sms: int) -> None:
+    """Pools bags of several tables, on a stream."""
+
 def cuda_count(rows: int, num_rows: int, row_bytes: int, stream: int) -> BitStatistics: ...
 
 def cuda_devices() -> tuple[int, str]:

@@ -12,11 +12,12 @@ from typing import Any
 
 from . import _core
 from ._arguments import count
+from ._cuda_pool import Request, pool, run
 from ._kinds import torch_kind
 from .errors import InvalidArgumentError
 from .tensor import CompressedTensor
 
-__all__ = ["Table", "device_count", "is_available", "why_not_available"]
+__all__ = ["Table", "device_count", "is_available", "pool", "why_not_available"]
 
 PLACEMENTS = ("pinned", "in_place", "device")
 
@@ -185,6 +186,60 @@ class Table:
         )
         return out
 
+    def pool(
+        self,
+        index: Any,
+        offsets: Any = None,
+        mode: str = "sum",
+        weights: Any = None,
+        padding_index: int | None = None,
+        out: Any = None,
+        *,
+        include_last_offset: bool = False,
+        max_sms: int = 0,
+    ) -> Any:
+        """Expand rows and pool them, on the current stream, without writing rows to the GPU's memory.
+
+        The results are those of `CompressedTensor.pool` on the CPU, to the last bit: rows of a bag are added in the
+        order of the index, in f32 (f64 in f64). A bag with a row that is not there, and bags around offsets that
+        decrease or go beyond the index, are not written, which `check` reports. `pool` takes several tables.
+
+        Parameters
+        ----------
+        index : torch.Tensor
+            Row numbers, int32 or int64: bag after bag in one dimension, or a bag in each row of two. On the table's
+            GPU, or in pinned memory, as `offsets` and `weights`.
+        offsets : torch.Tensor, optional
+            Where each bag begins in an index of one dimension: int32 or int64.
+        mode : str
+            ``"sum"``, ``"mean"`` or ``"max"``.
+        weights : torch.Tensor, optional
+            A factor for each number of the index, of its shape and the table's dtype; for sums.
+        padding_index : int, optional
+            The row that is left out; negative ones count from the end.
+        out : torch.Tensor, optional
+            Where to write: on the GPU, of the result's shape and the table's dtype, with contiguous rows.
+        include_last_offset : bool
+            Whether offsets say where the last bag ends.
+        max_sms : int
+            As of `gather`.
+
+        Returns
+        -------
+        torch.Tensor
+            Shape ``(bags,) + row_shape``: `out` where it is given; zeros for a bag without rows.
+
+        Raises
+        ------
+        InvalidArgumentError
+            If an argument is not as described.
+        UnsupportedError
+            If the dtype is not f16, bf16, f32 or f64.
+        """
+        request = Request(self, index, offsets, mode, weights, padding_index, out, include_last_offset)
+        run([request], max_sms)
+        return request.out
+
     def decompress(self, out: Any = None) -> Any:
         """Expand the whole tensor, on the current stream.
 
@@ -245,6 +300,8 @@ class Table:
         ------
         OutOfRangeError
             If an index was out of range; its position is named.
+        InvalidArgumentError
+            If offsets were wrong, or there was no room for rows.
         CorruptError
             If a row is malformed.
         """

@@ -8,16 +8,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from .. import _pool
 from ..errors import InvalidArgumentError
 from ._arguments import Bags, as_bags
-from ._embedding import EmbeddingBag
+from ._embedding import EmbeddingBag, run
 
 
 class EmbeddingBagCollection(nn.Module):
     """Embedding bags by the name of their feature, looked up together: in one call, whose threads all tables share.
 
-    Bags that are trained, on a GPU, or on tables that are not compressed are looked up one after the other.
+    On a GPU that is a launch for each kind of table (`stillbit.cuda.pool`). Bags that are trained, on several devices,
+    or on tables that are not compressed are looked up one after the other.
 
     Parameters
     ----------
@@ -62,10 +62,10 @@ class EmbeddingBagCollection(nn.Module):
             As by `EmbeddingBag.forward`.
         """
         bags = self._bags(features)
-        if torch.compiler.is_compiling() or not all(bag._is_fused_for(each) for bag, each in bags.values()):
+        if not _in_one_call(bags):
             return {name: bag(*_arguments(features[name])) for name, (bag, _) in bags.items()}
         requests = {name: bag._request(each, None) for name, (bag, each) in bags.items()}
-        _pool.run(list(requests.values()), torch.get_num_threads())
+        run(list(requests.values()))
         return {name: request.out for name, request in requests.items()}
 
     def concatenated(self, features: Mapping[str, Any]) -> Tensor:
@@ -93,14 +93,13 @@ class EmbeddingBagCollection(nn.Module):
         dtypes = {bag.dtype for bag, _ in bags.values()}
         if len(dtypes) > 1:
             raise InvalidArgumentError(f"tables do not have one dtype: {', '.join(map(str, dtypes))}")
-        if torch.compiler.is_compiling() or not all(bag._is_fused_for(each) for bag, each in bags.values()):
+        if not _in_one_call(bags):
             return torch.cat(list(self(features).values()), dim=1)
         widths = [bag.embedding_dim for bag, _ in bags.values()]
-        out = torch.empty((next(iter(counts.values())), sum(widths)), dtype=dtypes.pop())
+        device = next(iter(bags.values()))[0].device
+        out = torch.empty((next(iter(counts.values())), sum(widths)), dtype=dtypes.pop(), device=device)
         columns = out.split(widths, dim=1)
-        _pool.run(
-            [bag._request(each, part) for (bag, each), part in zip(bags.values(), columns)], torch.get_num_threads()
-        )
+        run([bag._request(each, part) for (bag, each), part in zip(bags.values(), columns)])
         return out
 
     def _bags(self, features: Mapping[str, Any]) -> dict[str, tuple[EmbeddingBag, Bags]]:
@@ -108,6 +107,13 @@ class EmbeddingBagCollection(nn.Module):
             differ = ", ".join(sorted(features.keys() ^ set(self.embedding_bags.keys())))
             raise InvalidArgumentError(f"features and bags do not have the same names: {differ}")
         return {name: (bag, as_bags(bag, *_arguments(features[name]))) for name, bag in self.embedding_bags.items()}
+
+
+def _in_one_call(bags: Mapping[str, tuple[EmbeddingBag, Bags]]) -> bool:
+    """Say whether all are pooled as they are expanded, on one device, and nothing is being compiled."""
+    if torch.compiler.is_compiling() or not all(bag._is_fused_for(each) for bag, each in bags.values()):
+        return False
+    return len({bag.device for bag, _ in bags.values()}) == 1
 
 
 def _arguments(feature: Any) -> tuple[Any, Any, Any]:

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor, nn
 
-from .. import _pool
+from .. import _cuda_pool, _pool
 from ..errors import InvalidArgumentError, UnsupportedError
 from ..tensor import CompressedTensor
 from ._arguments import Bags, as_bags, check_input
@@ -19,6 +19,7 @@ from ._training import trained_bags, trained_rows
 POOLED = (torch.float16, torch.bfloat16, torch.float32, torch.float64)  # what torch pools
 
 Module = TypeVar("Module", bound=TableModule)
+Request = Any  # of _pool, or of _cuda_pool
 
 
 class Embedding(TableModule):
@@ -217,22 +218,26 @@ class EmbeddingBag(TableModule):
     def _pooled(self, *arguments: Any) -> Tensor:
         bags = Bags(*arguments)
         if not self._is_fused():
-            return pooled(self._rows, bags, self.mode, self.padding_idx, each_once=self._gpu is not None)
+            return pooled(self._rows, bags, self.mode, self.padding_idx, each_once=False)
         request = self._request(bags, None)
-        _pool.run([request], torch.get_num_threads())
+        run([request])
         return request.out
 
     def _is_fused(self) -> bool:
-        """Say whether rows are pooled as they are expanded: from memory or a file, by the CPU."""
-        return self._gpu is None and isinstance(self.table, CompressedTensor)
+        """Say whether rows are pooled as they are expanded."""
+        return isinstance(self.table, CompressedTensor)
 
     def _is_fused_for(self, bags: Bags) -> bool:
         """Say whether a lookup is that alone, without gradients."""
         return self._is_fused() and not self._takes_gradients() and not bags.have_gradient()
 
-    def _request(self, bags: Bags, out: Tensor | None) -> _pool.Request:
-        """Return what `_pool.run` does for bags."""
+    def _request(self, bags: Bags, out: Tensor | None) -> Request:
+        """Return what `run` does for bags."""
         input, offsets, weights, include_last_offset = bags
+        if self._gpu is not None:  # which looks at offsets itself: reading one here would wait for it
+            return _cuda_pool.Request(
+                self._gpu, input, offsets, self.mode, weights, self.padding_idx, out, include_last_offset
+            )
         check_first(offsets)
         return _pool.Request(
             self.table, input, offsets, self.mode, weights, self.padding_idx, out, include_last_offset, "torch"
@@ -242,6 +247,14 @@ class EmbeddingBag(TableModule):
         """Describe the module in one line."""
         about = f"{super().extra_repr()}, mode={self.mode!r}"
         return f"{about}, include_last_offset=True" if self.include_last_offset else about
+
+
+def run(requests: list[Request]) -> None:
+    """Do what requests of modules on one device ask for, in one call."""
+    if isinstance(requests[0], _cuda_pool.Request):
+        _cuda_pool.run(requests)
+    else:
+        _pool.run(requests, torch.get_num_threads())
 
 
 def on_table(kind: type[Module], module: Any, table: Any, trainable: bool, **options: Any) -> Module:
