@@ -43,6 +43,17 @@ class DeviceWarp {
     return __shfl_sync(kAll, value.value, static_cast<int>(lane));
   }
 
+  [[nodiscard]] __device__ __forceinline__ PerLane<std::uint32_t> inclusive_sum(PerLane<std::uint32_t> value) const {
+#pragma unroll
+    for (unsigned distance = 1; distance < warp::kLanes; distance *= 2)
+      value.value = ptx::add_from_below(value.value, distance);
+    return value;
+  }
+
+  [[nodiscard]] __device__ __forceinline__ std::uint32_t sum(const PerLane<std::uint32_t>& value) const {
+    return __reduce_add_sync(kAll, value.value);
+  }
+
   __device__ __forceinline__ void sync() const { __syncwarp(); }
 
   __device__ __forceinline__ void copy_async(std::byte* dst, const std::byte* src) const {

@@ -23,6 +23,22 @@ __device__ __forceinline__ void wait_copies() {
   asm volatile("cp.async.wait_group %0;" ::"n"(kPending) : "memory");
 }
 
+/// Adds to a value that of the lane `distance` below, where there is one. All lanes of the warp take part.
+__device__ __forceinline__ std::uint32_t add_from_below(std::uint32_t value, unsigned distance) {
+  std::uint32_t sum;
+  asm volatile(
+      "{\n"
+      "  .reg .pred there_is_one;\n"
+      "  .reg .u32 below;\n"
+      "  shfl.sync.up.b32 below|there_is_one, %1, %2, 0, 0xFFFFFFFF;\n"
+      "  @there_is_one add.u32 below, below, %1;\n"
+      "  mov.u32 %0, below;\n"
+      "}"
+      : "=r"(sum)
+      : "r"(value), "r"(distance));
+  return sum;
+}
+
 /// Reads 16 bytes that are not read again, past the L1 cache.
 __device__ __forceinline__ uint4 load_16_streaming(const void* global) {
   uint4 value;

@@ -4,6 +4,9 @@
 
 #include <cstddef>
 #include <cstdint>
+#if defined(__CUDACC__)
+#include "warp/byte_permute.cuh"
+#endif
 
 // Bits of memory that is read in aligned words of 32 bits: shared memory has no others.
 
@@ -44,17 +47,26 @@ STILLBIT_WARP std::uint32_t funnel_shift_right(std::uint32_t low, std::uint32_t 
 #endif
 }
 
-/// Byte i is the one of (high, low) that the low three bits of nibble i of `selector` name.
+/// Byte i is the one of (high, low) that nibble i of `selector` names: 0 to 7, the upper half of it does not count.
 STILLBIT_WARP std::uint32_t byte_permute(std::uint32_t low, std::uint32_t high, std::uint32_t selector) {
 #if defined(__CUDA_ARCH__)
-  return __byte_perm(low, high, selector & 0x7777U);
+  return ptx::byte_permute(low, high, selector);
 #else
   const std::uint64_t bytes = std::uint64_t{high} << 32 | low;
   std::uint32_t picked = 0;
-  for (unsigned i = 0; i < 4; ++i)
-    picked |= static_cast<std::uint32_t>(bytes >> (selector >> (4 * i) & 7U) * 8 & 0xFFU) << (8 * i);
+  for (unsigned i = 0; i < 4; ++i) {
+    const unsigned nibble = selector >> (4 * i) & 0xFU;
+    // As a GPU does it: the highest bit asks for the byte's sign.
+    const auto byte = static_cast<std::uint32_t>(bytes >> (nibble & 7U) * 8 & 0xFFU);
+    picked |= (nibble < 8 ? byte : (byte >> 7) * 0xFFU) << (8 * i);
+  }
   return picked;
 #endif
+}
+
+/// Bits of `a` where `mask` has ones, of `b` where it has zeros.
+STILLBIT_WARP std::uint32_t select_bits(std::uint32_t mask, std::uint32_t a, std::uint32_t b) {
+  return (a & mask) | (b & ~mask);
 }
 
 /// A run of bytes that starts anywhere in aligned memory. Up to 11 bytes behind the last bit that is asked for are

@@ -28,9 +28,6 @@ struct Item {
   Output out;
 };
 
-/// What codecs may keep between the lanes while they expand a step.
-inline constexpr std::uint32_t kScratchBytes = 1024;
-
 /// Bytes in front of a tile in its stage, so that 16 bytes are copied to where they are aligned, and behind it.
 inline constexpr std::uint32_t kStageSlack = 16 + kSectionSlack;
 

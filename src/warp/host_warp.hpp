@@ -8,6 +8,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <deque>
+#include <numeric>
 #include <vector>
 
 namespace stillbit::warp {
@@ -46,6 +47,15 @@ class HostWarp {
   template <class T>
   [[nodiscard]] T broadcast(const PerLane<T>& value, unsigned lane) const {
     return value[lane];
+  }
+
+  [[nodiscard]] PerLane<std::uint32_t> inclusive_sum(PerLane<std::uint32_t> value) const {
+    std::partial_sum(value.values.begin(), value.values.end(), value.values.begin());
+    return value;
+  }
+
+  [[nodiscard]] std::uint32_t sum(const PerLane<std::uint32_t>& value) const {
+    return std::accumulate(value.values.begin(), value.values.end(), std::uint32_t{0});
   }
 
   void sync() const {}

@@ -50,6 +50,9 @@ inline constexpr unsigned kLaneColumns = 8;
 /// Columns that a warp expands in one step.
 inline constexpr unsigned kStepColumns = kLanes * kLaneColumns;
 
+/// What codecs may keep between the lanes while they expand a row.
+inline constexpr std::uint32_t kScratchBytes = 1056;
+
 /// Stores the words of columns `column` to `column` + 7; `column` is a multiple of 8.
 template <class Word>
 STILLBIT_WARP void store_words(const Output& out, std::uint32_t column, const Word (&words)[kLaneColumns]) {
@@ -61,6 +64,40 @@ STILLBIT_WARP void store_words(const Output& out, std::uint32_t column, const Wo
                               reinterpret_cast<const unsigned char*>(words) + i);
   }
 }
+
+/// Stores words that are in registers, as they are in memory, at byte `at` of the tile, a multiple of their size.
+template <unsigned kParts>
+STILLBIT_WARP void store_parts(const Output& out, std::uint32_t at, const std::uint32_t (&parts)[kParts]) {
+  constexpr unsigned kStep = kParts < 4 ? kParts : 4;
+  STILLBIT_UNROLL
+  for (unsigned i = 0; i < kParts; i += kStep) store_bytes<4 * kStep>(out, at + 4 * i, parts + i);
+}
+
+/// Stores of kBytes bytes at once where all of them are wanted and the output is aligned to them: which these are takes
+/// one comparison.
+template <unsigned kBytes>
+class WideStores {
+ public:
+  STILLBIT_WARP explicit WideStores(const Output& out)
+      : tile_(out.tile),
+        begin_(out.begin),
+        span_(out.is_aligned(kBytes) && out.end - out.begin >= kBytes ? out.end - out.begin - kBytes + 1 : 0) {}
+
+  /// Whether bytes `at` to `at` + kBytes − 1 can be stored at once; `at` is a multiple of kBytes.
+  [[nodiscard]] STILLBIT_WARP bool has(std::uint32_t at) const { return at - begin_ < span_; }
+
+  /// Precondition: has(at).
+  STILLBIT_WARP void store(std::uint32_t at, const std::uint32_t* words) const {
+    Vector<kBytes> vector;
+    std::memcpy(&vector, words, kBytes);
+    *reinterpret_cast<Vector<kBytes>*>(tile_ + at) = vector;
+  }
+
+ private:
+  std::uintptr_t tile_;
+  std::uint32_t begin_;
+  std::uint32_t span_;
+};
 
 template <class Word>
 STILLBIT_WARP void store_word(const Output& out, std::uint32_t column, Word word) {

@@ -11,6 +11,8 @@
 //   ballot(flags)           bit l is flags[l]
 //   shuffle_up(value, d)    for lane l the value of lane l − d; lanes below d keep their own
 //   broadcast(value, l)     the value of lane l
+//   inclusive_sum(value)    for lane l the sum of the values of lanes 0 to l
+//   sum(value)              the sum of all lanes' values
 //   sync()                  memory that a lane wrote is seen by the others
 //   copy_async(dst, src)    inside each: 16 bytes into shared memory, both addresses multiples of 16; arrives later
 //   commit_copies()         ends a group of copies
@@ -37,22 +39,9 @@ using PerLane = typename Warp::template PerLane<T>;
 /// Replaces each lane's count by the sum of those of the lanes before it. Returns the sum of all.
 template <class Warp>
 STILLBIT_WARP std::uint32_t exclusive_sum(Warp& warp, PerLane<Warp, std::uint32_t>& count) {
-  PerLane<Warp, std::uint32_t> sum = count;
-  STILLBIT_UNROLL
-  for (unsigned distance = 1; distance < kLanes; distance *= 2) {
-    const PerLane<Warp, std::uint32_t> below = warp.shuffle_up(sum, distance);
-    warp.each([&](unsigned lane) {
-      if (lane >= distance) sum[lane] += below[lane];
-    });
-  }
+  const PerLane<Warp, std::uint32_t> sum = warp.inclusive_sum(count);
   warp.each([&](unsigned lane) { count[lane] = sum[lane] - count[lane]; });
   return warp.broadcast(sum, kLanes - 1);
-}
-
-/// The sum of all lanes' counts.
-template <class Warp>
-STILLBIT_WARP std::uint32_t sum(Warp& warp, PerLane<Warp, std::uint32_t> count) {
-  return exclusive_sum(warp, count);
 }
 
 /// Whether a flag is set in every lane.

@@ -125,7 +125,7 @@ STILLBIT_WARP std::uint32_t WarpCodec<Word>::count_patch_bits(Warp& warp, const 
         num_bits[lane] += tables.kinds[column.kind()].patch_bits;
     }
   });
-  return warp::sum(warp, num_bits);
+  return warp.sum(num_bits);
 }
 
 template <class Word>

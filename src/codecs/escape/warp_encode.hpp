@@ -217,8 +217,8 @@ STILLBIT_WARP std::uint32_t WarpEncoder<Word>::mean_near(Warp& warp, const Plan&
           count[lane] += is_near ? 1 : 0;
         }
       });
-  const std::uint32_t num_near = warp::sum(warp, count);
-  return num_near == 0 ? center : (warp::sum(warp, sum) + num_near / 2) / num_near;
+  const std::uint32_t num_near = warp.sum(count);
+  return num_near == 0 ? center : (warp.sum(sum) + num_near / 2) / num_near;
 }
 
 template <class Word>
@@ -245,7 +245,7 @@ STILLBIT_WARP EscapeCounts WarpEncoder<Word>::count_escapes(Warp& warp, const Pl
     if (t >= plan.num_tiers) break;
     warp::PerLane<Warp, std::uint32_t> here;
     warp.each([&](unsigned lane) { here[lane] = beyond[lane].beyond[t]; });
-    counts.beyond[t] = warp::sum(warp, here);
+    counts.beyond[t] = warp.sum(here);
   }
   return counts;
 }

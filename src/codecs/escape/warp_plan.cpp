@@ -13,6 +13,10 @@ warp::PlanBytes warp_plan(const Plan& plan) {
   WarpPlan head;
   head.rest_mask = layout.shape.rest_mask;
   head.sign_mask = layout.shape.sign_mask;
+  if (plan.view_bytes <= sizeof head.kept_mask) {
+    const auto of_word = static_cast<std::uint32_t>(layout.shape.rest_mask | layout.shape.sign_mask);
+    head.kept_mask = of_word * (~std::uint32_t{0} / warp::low_mask(8 * plan.view_bytes));
+  }
   head.num_columns = static_cast<std::uint32_t>(layout.num_columns);
   head.fixed_bytes = static_cast<std::uint32_t>(layout.fixed_bytes);
   head.fixed_bits = layout.shape.fixed_bits;
@@ -25,7 +29,8 @@ warp::PlanBytes warp_plan(const Plan& plan) {
   head.row_shift_bytes = layout.row_shifts ? plan.symbol_size() : 0;
   std::copy_n(layout.tier_bits, kMaxTiers, head.tier_bits);
   std::copy_n(&layout.symbol_of_code[0][0], kMaxTiers * 16, &head.symbols[0][0]);
-  std::memcpy(head.low_bytes, layout.low_byte_of_code[0], sizeof head.low_bytes);
+  static_assert(sizeof head.low_bytes == sizeof layout.low_byte_of_code);
+  std::memcpy(head.low_bytes, layout.low_byte_of_code, sizeof head.low_bytes);
 
   const bool has_shifts = layout.column_shifts != nullptr;
   const std::uint64_t shift_bytes = has_shifts ? (layout.num_columns + warp::kLaneColumns) * plan.symbol_size() : 0;

@@ -126,7 +126,7 @@ STILLBIT_WARP std::uint32_t WarpEncoder<Word>::count_bits(Warp& warp, const Plan
     }
   });
   if (warp.ballot(is_broken) != 0) return warp::kStoredRaw;
-  return plan.num_static_bits + warp::sum(warp, patch_bits);
+  return plan.num_static_bits + warp.sum(patch_bits);
 }
 
 template <class Word>
