@@ -24,9 +24,11 @@
 #if defined(__CUDACC__)
 #define STILLBIT_WARP __device__ __forceinline__
 #define STILLBIT_UNROLL _Pragma("unroll")
+#define STILLBIT_NO_UNROLL _Pragma("unroll 1")
 #else
 #define STILLBIT_WARP inline
 #define STILLBIT_UNROLL _Pragma("GCC unroll 8")
+#define STILLBIT_NO_UNROLL
 #endif
 
 namespace stillbit::warp {

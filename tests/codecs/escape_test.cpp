@@ -284,10 +284,28 @@ TEST(EscapePlanner, EveryKindOfValueComesBack) {
   }
 }
 
+/// The plan that warps have their own loop for (codecs/escape/warp_narrow.hpp); of words of one byte as near as it
+/// gets.
+Plan usual_plan(unsigned view_bytes, std::uint64_t num_columns) {
+  Plan plan;
+  plan.row_bytes = num_columns * view_bytes;
+  plan.view_bytes = view_bytes;
+  plan.symbol_bits = max_symbol_bits(view_bytes);
+  std::uint16_t symbol = 0;
+  for (const unsigned bits : {2U, 2U, 3U}) {
+    Tier tier{bits, {}};
+    for (unsigned i = 1; i < 1U << bits; ++i) tier.symbols.push_back(symbol++);
+    plan.tiers.push_back(std::move(tier));
+  }
+  return plan;
+}
+
 /// Plans of every kind for rows of so many columns.
 std::vector<Plan> plans_of_every_kind(unsigned view_bytes, std::uint64_t num_columns) {
   const std::vector<std::vector<unsigned>> kTierBits = {{1}, {4}, {2, 2, 3}, {3, 1}, {1, 3, 4}};
   std::vector<Plan> plans;
+  if (Plan usual = usual_plan(view_bytes, num_columns); minimum_row_bytes(usual) < usual.row_bytes)
+    plans.push_back(std::move(usual));
   unsigned next_kind = 0;
   for (unsigned symbol_bits = min_symbol_bits(view_bytes); symbol_bits <= max_symbol_bits(view_bytes); ++symbol_bits) {
     const unsigned rest_bits = 8 * view_bytes - 1 - symbol_bits;
@@ -352,6 +370,24 @@ TEST(EscapeKernels, InstructionSetsAgreeBitForBit) {
         }
       }
     }
+  }
+}
+
+TEST(EscapeKernels, WarpsExpandUsualRowsOfEveryWidth) {
+  for (const unsigned view_bytes : {1U, 2U, 4U}) {
+    std::uint64_t num_encoded = 0;
+    for (std::uint64_t num_columns = 1; num_columns < 600; ++num_columns) {
+      const Plan plan = usual_plan(view_bytes, num_columns);
+      if (minimum_row_bytes(plan) >= plan.row_bytes) continue;
+      const auto codec = make(plan);
+      for (const unsigned one_in : {4U, 30U}) {
+        const Row row = rows_for(plan, 1, one_in, num_columns).data;
+        const Row stored = encoded(*codec, row);
+        num_encoded += stored.size() < row.size() ? 1 : 0;
+        ASSERT_EQ(decoded(*codec, stored, row.size(), stored.size() == row.size()), row) << num_columns << " columns";
+      }
+    }
+    EXPECT_GT(num_encoded, 500U) << view_bytes << " bytes";
   }
 }
 

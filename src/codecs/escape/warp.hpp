@@ -18,7 +18,7 @@ struct WarpCodec {
     if constexpr (sizeof(Word) == 8) {
       return WideRow<Warp>(warp, plan, row, scratch).expand(out);
     } else {
-      if (is_usual<Word>(plan)) return NarrowRow<Word, Warp, true>(warp, plan, row, scratch).expand(out);
+      if (plan.is_usual != 0) return NarrowRow<Word, Warp, true>(warp, plan, row, scratch).expand(out);
       return NarrowRow<Word, Warp, false>(warp, plan, row, scratch).expand(out);
     }
   }

@@ -95,9 +95,8 @@ STILLBIT_WARP void Join<Word>::join_floats(std::uint32_t column, const EightSymb
     fields[i] = warp::funnel_shift_right(words[i], words[i + 1], row_.first_byte * 8);
   if constexpr (sizeof(Word) == 2) {
     // Each byte twice: the upper one has the sign.
-    const std::uint32_t fixed[4] = {
-        warp::byte_permute(fields[0], 0, 0x1100), warp::byte_permute(fields[0], 0, 0x3322),
-        warp::byte_permute(fields[1], 0, 0x1100), warp::byte_permute(fields[1], 0, 0x3322)};
+    const std::uint32_t fixed[4] = {warp::byte_permute(fields[0], 0, 0x1100), warp::byte_permute(fields[0], 0, 0x3322),
+                                    warp::byte_permute(fields[1], 0, 0x1100), warp::byte_permute(fields[1], 0, 0x3322)};
     parts[0] = warp::select_bits(kept_mask_, fixed[0], symbols.of_0415 << 7);
     parts[1] = warp::select_bits(kept_mask_, fixed[1], symbols.of_2637 << 7);
     parts[2] = warp::select_bits(kept_mask_, fixed[2], symbols.of_0415 >> 1);
@@ -112,7 +111,8 @@ STILLBIT_WARP void Join<Word>::join_floats(std::uint32_t column, const EightSymb
       const std::uint32_t four = symbols.four_with(i);
       constexpr unsigned kSymbolAt = 23;
       const unsigned at = EightSymbols::place_of(i);
-      parts[i] = warp::select_bits(kept_mask_, fixed, at > kSymbolAt ? four >> (at - kSymbolAt) : four << (kSymbolAt - at));
+      parts[i] =
+          warp::select_bits(kept_mask_, fixed, at > kSymbolAt ? four >> (at - kSymbolAt) : four << (kSymbolAt - at));
     }
   }
 }

@@ -5,8 +5,8 @@
 
 // How a warp expands a row whose symbols are bytes: words of one, two and four bytes.
 //
-// A lane has eight neighbouring codes, in the nibbles of a register. Nibbles select bytes, four with an instruction: that
-// looks the codes up, and it puts the symbols of escapes, which are neighbours wherever they come from, into their
+// A lane has eight neighbouring codes, in the nibbles of a register. Nibbles select bytes, four with an instruction:
+// that looks the codes up, and it puts the symbols of escapes, which are neighbours wherever they come from, into their
 // places, since how many escapes are before each code are nibbles, too. Where a lane's escapes begin follows from one
 // sum over the warp.
 //
@@ -52,21 +52,21 @@ STILLBIT_WARP EightSymbols look_up(const std::uint32_t (&table)[4], CodeNibbles 
                         codes >> 3 & 0x11111111U);
 }
 
-/// Whether a plan is of the kind that trained weights mostly get: three tiers, the first of two bits, no shifts, and of
-/// words of two and four bytes the exponent as the symbol. Then much is known beforehand.
-template <class Word>
-STILLBIT_WARP bool is_usual(const WarpPlan& plan) {
-  const bool are_floats = plan.symbol_mask == 0xFF && plan.fixed_bits == 8 * sizeof(Word) - 8 &&
-                          plan.sign_mask != 0 && plan.dropped_bits == 0;
-  return plan.num_tiers == kMaxWarpTiers && plan.tier_bits[0] == 2 && plan.row_shift_bytes == 0 &&
-         plan.column_shifts_at == 0 && (sizeof(Word) == 1 || are_floats);
-}
+/// A plan of the kind that trained weights mostly get has tiers of these widths, no shifts, and, of words of two and
+/// four bytes, the exponent of eight bits as the symbol and all else as the fixed field: floats are joined by
+/// join_floats.
+inline constexpr Tiers kUsualTiers{kMaxWarpTiers, {2, 2, 3}};
 
+/// `kIsUsual`: the plan's is_usual. Then much is known beforehand.
 template <class Word, class Warp, bool kIsUsual>
 class NarrowRow {
  public:
   STILLBIT_WARP NarrowRow(Warp& warp, const WarpPlan& plan, const warp::ByteRun& row, std::byte* scratch)
-      : warp_(warp), plan_(plan), row_(row), rings_(reinterpret_cast<std::uint32_t*>(scratch)) {}
+      : warp_(warp),
+        plan_(plan),
+        row_(row),
+        rings_(reinterpret_cast<std::uint32_t*>(scratch)),
+        tiers_(kIsUsual ? kUsualTiers : plan.tiers) {}
 
   /// False if the row is malformed.
   STILLBIT_WARP bool expand(const warp::Output& out);
@@ -86,14 +86,7 @@ class NarrowRow {
     return rings_ + (tier - 1) * (kRingStride / 4);
   }
 
-  [[nodiscard]] STILLBIT_WARP bool is_last(unsigned tier) const {
-    return kIsUsual ? tier + 1 == kMaxWarpTiers : tier + 1 == num_tiers_;
-  }
-
-  [[nodiscard]] STILLBIT_WARP CodePlane plane(unsigned tier) const {
-    const CodePlane& found = planes_.tiers[tier];
-    return kIsUsual && tier == 0 ? CodePlane{found.at, found.num_codes, 2} : found;
-  }
+  [[nodiscard]] STILLBIT_WARP bool is_last(unsigned tier) const { return tier + 1 == tiers_.count; }
 
   /// The symbols of the tier's codes `step` to `step` + 255, eight for each lane.
   template <unsigned kTier>
@@ -111,8 +104,8 @@ class NarrowRow {
   const WarpPlan& plan_;  ///< in memory, and read again after every store: what is needed often is copied
   const warp::ByteRun& row_;
   std::uint32_t* rings_;
+  const Tiers tiers_;
   RowPlanes planes_;
-  std::uint32_t num_tiers_ = 0;
   std::uint32_t max_symbols_ = 0;                   ///< written out, as many as lie within the row
   std::uint32_t num_escapes_[kMaxWarpTiers] = {};   ///< of each tier that are behind the warp
   std::uint32_t num_expanded_[kMaxWarpTiers] = {};  ///< codes of each tier but the first that have been in its ring
@@ -137,7 +130,7 @@ template <class Word, class Warp, bool kIsUsual>
 template <unsigned kTier>
 STILLBIT_WARP void NarrowRow<Word, Warp, kIsUsual>::expand_step(const std::uint32_t (&table)[4], std::uint32_t step,
                                                                 warp::PerLane<Warp, EightSymbols>& symbols) {
-  const CodePlane codes_plane = plane(kTier);
+  const CodePlane& codes_plane = planes_.tiers[kTier];
   warp::PerLane<Warp, Escapes> escapes;
   warp::PerLane<Warp, std::uint32_t> rank;
   warp_.each([&](unsigned lane) {
@@ -153,8 +146,8 @@ STILLBIT_WARP void NarrowRow<Word, Warp, kIsUsual>::expand_step(const std::uint3
   warp_.each([&](unsigned lane) {
     std::uint32_t found[2];
     load_escapes(kTier, num_escapes_[kTier] + rank[lane], found);
-    symbols[lane] = select_symbols(symbols[lane], pick_symbols(found[0], found[1], escapes[lane].before),
-                                   escapes[lane].are_at);
+    symbols[lane] =
+        select_symbols(symbols[lane], pick_symbols(found[0], found[1], escapes[lane].before), escapes[lane].are_at);
   });
   num_escapes_[kTier] += count;
 }
@@ -182,8 +175,7 @@ template <class Word, class Warp, bool kIsUsual>
 STILLBIT_WARP bool NarrowRow<Word, Warp, kIsUsual>::expand(const warp::Output& out) {
   using Columns = Join<Word>;
   constexpr unsigned kStoreBytes = sizeof(Word) == 1 ? 8 : 16;
-  if (!find_planes(warp_, plan_, row_, planes_)) return false;
-  num_tiers_ = plan_.num_tiers;
+  if (!find_planes(warp_, plan_, tiers_, row_, planes_)) return false;
   max_symbols_ = row_.num_bytes - planes_.symbols_at;
   const Columns columns(plan_, row_, planes_.tiers[0]);
   const warp::WideStores<kStoreBytes> wide(out);

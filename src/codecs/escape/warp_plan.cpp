@@ -6,6 +6,15 @@
 
 namespace stillbit::escape {
 static_assert(kMaxWarpTiers == kMaxTiers && kMaxTierBits <= 4);
+namespace {
+
+bool is_usual(const Plan& plan, const WarpPlan& made) {
+  const bool are_floats = plan.symbol_bits == 8 && plan.dropped_bits == 0 && plan.sign_bits == 1;
+  return made.tiers == kUsualTiers && !plan.row_shifts && plan.column_shifts.empty() &&
+         (plan.view_bytes == 1 || are_floats);
+}
+
+}  // namespace
 
 warp::PlanBytes warp_plan(const Plan& plan) {
   const RowLayoutStorage storage(plan);
@@ -25,9 +34,10 @@ warp::PlanBytes warp_plan(const Plan& plan) {
   head.sign_shift = layout.shape.sign_shift;
   head.symbol_mask = static_cast<std::uint32_t>(layout.shape.symbol_mask);
   head.symbol_size = plan.symbol_size();
-  head.num_tiers = layout.num_tiers;
+  head.tiers.count = layout.num_tiers;
   head.row_shift_bytes = layout.row_shifts ? plan.symbol_size() : 0;
-  std::copy_n(layout.tier_bits, kMaxTiers, head.tier_bits);
+  std::copy_n(layout.tier_bits, kMaxTiers, head.tiers.widths);
+  head.is_usual = is_usual(plan, head) ? 1 : 0;
   std::copy_n(&layout.symbol_of_code[0][0], kMaxTiers * 16, &head.symbols[0][0]);
   static_assert(sizeof head.low_bytes == sizeof layout.low_byte_of_code);
   std::memcpy(head.low_bytes, layout.low_byte_of_code, sizeof head.low_bytes);

@@ -9,12 +9,19 @@ namespace stillbit::escape {
 
 inline constexpr unsigned kMaxWarpTiers = 3;
 
+/// The tiers that there are.
+struct Tiers {
+  std::uint32_t count = 0;
+  std::uint32_t widths[kMaxWarpTiers] = {};  ///< of codes, in bits
+  bool operator==(const Tiers&) const = default;
+};
+
 /// A plan as warps read it: one piece of memory, at an address that is a multiple of 8.
 struct WarpPlan {
   std::uint64_t rest_mask = 0;  ///< as in WordShape
   std::uint64_t sign_mask = 0;
-  std::uint32_t kept_mask = 0;  ///< both, of words of up to four bytes, in all places of a register
-  std::uint32_t reserved = 0;
+  std::uint32_t kept_mask = 0;                     ///< both, of words of up to four bytes, in all places of a register
+  std::uint32_t is_usual = 0;                      ///< 1: see kUsualTiers
   std::uint32_t low_bytes[kMaxWarpTiers][4] = {};  ///< of the symbols of each tier's codes: a byte each, 0 of code 0
   std::uint32_t num_columns = 0;
   std::uint32_t fixed_bytes = 0;
@@ -24,10 +31,9 @@ struct WarpPlan {
   std::uint32_t sign_shift = 0;
   std::uint32_t symbol_mask = 0;
   std::uint32_t symbol_size = 0;
-  std::uint32_t num_tiers = 0;
   std::uint32_t row_shift_bytes = 0;   ///< 0, or symbol_size
   std::uint32_t column_shifts_at = 0;  ///< 0, or where the shifts of all columns and kLaneColumns more are
-  std::uint32_t tier_bits[kMaxWarpTiers] = {};
+  Tiers tiers;
   std::uint16_t symbols[kMaxWarpTiers][16] = {};  ///< of each tier's codes; that of code 0, the escape, is 0
 };
 static_assert(sizeof(WarpPlan) % 8 == 0, "column shifts are behind it");
@@ -136,7 +142,8 @@ STILLBIT_WARP std::uint32_t count_escapes(Warp& warp, const warp::ByteRun& row, 
     const std::uint32_t end = begin + plane.num_codes * 2;
     warp.each([&](unsigned lane) {
       count[lane] = 0;
-      for (std::uint32_t at = begin / 32 * 32 + lane * 32; at < end; at += warp::kLanes * 32) {
+      STILLBIT_NO_UNROLL  // few rows are that long
+          for (std::uint32_t at = begin / 32 * 32 + lane * 32; at < end; at += warp::kLanes * 32) {
         const std::uint32_t word = row.words[at / 32];
         std::uint32_t escapes = ~(word | word >> 1) & 0x55555555U;
         if (at < begin) escapes &= ~warp::low_mask(begin % 32);
@@ -160,16 +167,18 @@ struct RowPlanes {
   std::uint32_t symbols_at = 0;
 };
 
-/// Finds the planes of a row. False if they do not lie within it. The last tier's escapes are not counted.
+/// Finds the planes of a row. `tiers` are those of the plan, known to the compiler perhaps. False if they do not lie
+/// within it. The last tier's escapes are not counted.
 template <class Warp>
-STILLBIT_WARP bool find_planes(Warp& warp, const WarpPlan& plan, const warp::ByteRun& row, RowPlanes& planes) {
+STILLBIT_WARP bool find_planes(Warp& warp, const WarpPlan& plan, const Tiers& tiers, const warp::ByteRun& row,
+                               RowPlanes& planes) {
   std::uint32_t num_codes = plan.num_columns;
   std::uint32_t at = plan.fixed_bytes;
   STILLBIT_UNROLL
   for (unsigned i = 0; i < kMaxWarpTiers; ++i) {
-    if (i >= plan.num_tiers) break;
+    if (i >= tiers.count) break;
     if (i > 0) num_codes = count_escapes(warp, row, planes.tiers[i - 1]);
-    planes.tiers[i] = {at, num_codes, plan.tier_bits[i]};
+    planes.tiers[i] = {at, num_codes, tiers.widths[i]};
     at += planes.tiers[i].num_bytes();
     if (i == 0) at += plan.row_shift_bytes;
     if (at > row.num_bytes) return false;

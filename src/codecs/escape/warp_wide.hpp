@@ -75,7 +75,7 @@ STILLBIT_WARP bool WideRow<Warp>::look_up_escapes(std::uint32_t count) {
     });
     STILLBIT_UNROLL
     for (unsigned i = 1; i < kMaxWarpTiers; ++i) {
-      if (i >= plan_.num_tiers) break;
+      if (i >= plan_.tiers.count) break;
       const std::uint32_t escapes = warp_.ballot(is_escape);
       warp_.each([&](unsigned lane) {
         // Lanes without an escape look, too, at most one code behind the plane: cheaper than to go another way.
@@ -126,7 +126,7 @@ STILLBIT_WARP void WideRow<Warp>::store_columns(const warp::Output& out, std::ui
 
 template <class Warp>
 STILLBIT_WARP bool WideRow<Warp>::expand(const warp::Output& out) {
-  if (!find_planes(warp_, plan_, row_, planes_)) return false;
+  if (!find_planes(warp_, plan_, plan_.tiers, row_, planes_)) return false;
   max_symbols_ = (row_.num_bytes - planes_.symbols_at) / kSymbolBytes;
   const CodePlane& codes_plane = planes_.tiers[0];
   const std::uint32_t row_shift = row_shift_of(plan_, row_, codes_plane);
@@ -149,8 +149,7 @@ STILLBIT_WARP bool WideRow<Warp>::expand(const warp::Output& out) {
     }
     warp_.each([&](unsigned lane) {
       const std::uint32_t column = step + lane * warp::kLaneColumns;
-      if (column < plan_.num_columns)
-        store_columns(out, column, codes[lane], escapes[lane], rank[lane], row_shift);
+      if (column < plan_.num_columns) store_columns(out, column, codes[lane], escapes[lane], rank[lane], row_shift);
     });
   }
   return true;
