@@ -104,6 +104,7 @@ class Table:
         self._row_shape = tensor.row_shape
         self._dtype = tensor._dtype_of(self._kind)
         self._dtype_name = tensor.dtype_name
+        self._codec = tensor.codec
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -114,6 +115,11 @@ class Table:
     def dtype(self) -> Any:
         """Of results: a torch dtype."""
         return self._dtype
+
+    @property
+    def codec(self) -> str:
+        """Of the tensor."""
+        return self._codec
 
     @property
     def device(self) -> Any:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import stillbit as sb
 import stillbit.cuda
-from stillbit import _core, _cuda_pool
+from stillbit import _core, _cuda_pool, _gpu_fit
 
 torch = pytest.importorskip("torch")
 
@@ -58,3 +58,49 @@ def played_table(tensor: sb.CompressedTensor) -> Any:
     table._dtype_name = tensor.dtype_name
     table._stream = lambda: 0
     return table
+
+
+class PlayedTable:
+    """In place of `stillbit.cuda.Table`, for rows that are compressed on a GPU: keeps them as they are."""
+
+    has_room = True
+    made: list[PlayedTable]
+
+    def __init__(
+        self, template: Any, device: Any, placement: str, *, capacity_rows: int, overflow_nbytes: int, empty: bool
+    ) -> None:
+        assert empty and overflow_nbytes > 0 and template.packing == "slotted"
+        self.template, self.placement, self.capacity_rows = template, placement, capacity_rows
+        self.codec = template.codec
+        self.rows = torch.empty((0, *template.shape[1:]), dtype=template._dtype_of(stillbit.cuda.torch_kind()))
+        self.made.append(self)
+
+    def append(self, rows: Any) -> None:
+        assert rows.dtype == self.rows.dtype
+        self.rows = torch.cat([self.rows, rows])
+        assert len(self.rows) <= self.capacity_rows
+
+    def check(self) -> None:
+        if not self.has_room:
+            raise sb.InvalidArgumentError("row 0 found no room in the overflow area")
+
+    def decompress(self) -> Any:
+        return self.rows.clone()
+
+    def tensor(self) -> sb.CompressedTensor:
+        return sb.compress(self.rows, packing="slotted", codec=self.codec)
+
+    @property
+    def pinned_nbytes(self) -> int:
+        return int(self.rows.nbytes / self.template.ratio)
+
+    device_nbytes = pinned_nbytes
+
+
+@pytest.fixture
+def played_tables(monkeypatch: pytest.MonkeyPatch) -> type[PlayedTable]:
+    """Every tensor is on a GPU, as far as compressing it is concerned."""
+    kind = type("Played", (PlayedTable,), {"made": []})
+    monkeypatch.setattr(_gpu_fit, "Table", kind)
+    monkeypatch.setattr(_gpu_fit, "is_on_gpu", lambda tensor: True)
+    return kind

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch.autograd.graph import saved_tensors_hooks
 
+from .. import _gpu_fit
 from .._arguments import count, words
 from .._fit import Fit
 from .._torch import _NAME_OF
@@ -24,6 +25,9 @@ INTEGERS = {1: torch.uint8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 class save_on_cpu_compressed(saved_tensors_hooks):
     """Keep what the forward pass saves in the host's memory, compressed, until the backward pass wants it.
+
+    Tensors of a GPU are compressed and expanded there, where the codec that suits them has an encoder for GPUs, so that
+    they cross the link compressed; else by the CPU.
 
     As `torch.autograd.graph.save_on_cpu`, which keeps it as it is. Every tensor comes back with the same bits, shape
     and strides, so gradients are the same to the last bit. What is saved several times is kept once. Left as they are:
@@ -54,7 +58,7 @@ class save_on_cpu_compressed(saved_tensors_hooks):
         self.min_nbytes = max(count(min_nbytes, "min_nbytes"), 1)
         self._options = (codec, objective)
         # By shape, in the order in which a step saves them.
-        self._fits: dict[Any, list[Fit]] = {}
+        self._fits: dict[Any, list[tuple[Fit, _gpu_fit.GpuFit]]] = {}
         self._number_of: dict[Any, int] = {}
         self._at: WeakValueDictionary[Any, Packed] = WeakValueDictionary()
         self._raw = self._stored = self._kept = 0
@@ -111,14 +115,16 @@ class save_on_cpu_compressed(saved_tensors_hooks):
             return False
         return has_few_gaps(tensor)
 
-    def _compress(self, dense: Tensor) -> CompressedTensor:
+    def _compress(self, dense: Tensor) -> CompressedTensor | _gpu_fit.GpuRows:
         rows = dense.view(-1, row_length(dense))
         key = (dense.dtype, rows.shape)
         number = self._number_of[key] = self._number_of.get(key, -1) + 1
         fits = self._fits.setdefault(key, [])
         if number == len(fits):
-            fits.append(Fit(*self._options, row_dims=1))
-        return fits[number].compress(rows)
+            fits.append((Fit(*self._options, row_dims=1), _gpu_fit.GpuFit(*self._options)))
+        of_cpu, of_gpu = fits[number]
+        found = of_gpu.compress(rows) if _gpu_fit.is_on_gpu(rows) else None
+        return of_cpu.compress(rows) if found is None else found
 
 
 class Packed:
@@ -130,11 +136,11 @@ class Packed:
         As it was.
     dense : torch.Tensor
         Its elements in the order in which they lay.
-    table : CompressedTensor
+    table : CompressedTensor or GpuRows
         These, compressed.
     """
 
-    def __init__(self, tensor: Tensor, dense: Tensor, table: CompressedTensor) -> None:
+    def __init__(self, tensor: Tensor, dense: Tensor, table: CompressedTensor | _gpu_fit.GpuRows) -> None:
         self.table = table
         self._shape, self._stride, self._device = tensor.shape, tensor.stride(), tensor.device
         self._order = memory_order(tensor)
@@ -145,8 +151,8 @@ class Packed:
         """Say whether a tensor that came to the same place has the same bits."""
         if dense.shape != self._dense_shape or not torch.equal(probes(dense), self._probes):
             return False
-        whole = self.table.decompress().view(self._dense_shape)
-        return bool(torch.equal(as_integers(whole), as_integers(dense.cpu())))
+        whole = self.table.decompress().view(self._dense_shape).to(dense.device)
+        return bool(torch.equal(as_integers(whole), as_integers(dense)))
 
     def tensor(self) -> Tensor:
         """Return it in new memory, where it was, with the strides that it had."""

@@ -71,7 +71,7 @@ def _window(layer: CompressedLayer) -> int | None:
 def _described_store(name: str, store: Store, tensors: dict[str, CompressedTensor]) -> dict[str, Any]:
     numbers = {id(table): i for i, table in enumerate(store.tables())}
     for i, table in enumerate(store.tables()):
-        tensors[f"{name}.{i}"] = table
+        tensors[f"{name}.{i}"] = table if isinstance(table, CompressedTensor) else table.host()
     if store.tail.numel():
         tensors[f"{name}.tail"] = compress(store.tail, codec="raw", packing="packed")
     batch, heads, tail, size = store.tail.shape

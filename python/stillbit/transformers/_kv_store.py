@@ -5,12 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Union
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from .. import _gpu_fit
 from .._fit import Fit
 from .._kinds import NUMPY
 from ..errors import InvalidArgumentError
@@ -21,6 +22,9 @@ from ._kv_workers import Workers
 SAMPLE_BYTES = 131_072
 
 _scratch = threading.local()  # of each thread: a chunk of one sequence
+
+
+Table = Union[CompressedTensor, _gpu_fit.GpuRows]
 
 
 @dataclass(frozen=True)
@@ -44,15 +48,15 @@ class Chunk:
 
     Parameters
     ----------
-    tables : tuple of CompressedTensor
-        Of shape (heads, tokens, size).
+    tables : tuple of CompressedTensor or GpuRows
+        Of shape (heads, tokens, size); all of them of one kind.
     sources : tuple, optional
         What expands them where they are needed: for a GPU, a `stillbit.cuda.Table` of each.
     """
 
     __slots__ = ("length", "sources", "tables")
 
-    def __init__(self, tables: tuple[CompressedTensor, ...], sources: tuple[Any, ...] | None = None) -> None:
+    def __init__(self, tables: tuple[Table, ...], sources: tuple[Any, ...] | None = None) -> None:
         self.tables = tables
         self.sources: tuple[Any, ...] = tables if sources is None else sources
         self.length = tables[0].shape[1]
@@ -69,20 +73,20 @@ class Chunk:
         # Copies by numpy, on the CPU: torch would start threads for each, and this is one of several already. Without
         # the last dimension, of which numpy would make pieces.
         size = out.shape[3]
-        places = bits(out.flatten(2)) if out.is_cpu else out.flatten(2)
+        is_by_cpu = isinstance(self.sources[0], CompressedTensor)
+        places = bits(out.flatten(2)) if is_by_cpu else out.flatten(2)
         done: dict[int, int] = {}
         for i, source in enumerate(self.sources):
             first = done.setdefault(id(source), i)
             if first != i:
                 places[i, ...] = places[first]
                 continue
-            states = self._expanded(source, out)
+            # On a GPU in new memory.
+            states = self._expanded(source, out) if is_by_cpu else source.decompress()
             places[i, ...] = states.reshape(len(states), -1)[:, begin * size : end * size]
 
     def _expanded(self, source: Any, out: Tensor) -> Any:
-        """Return all tokens of a sequence, in memory that this thread uses again; on a GPU in new memory."""
-        if not out.is_cpu:
-            return source.decompress()
+        """Return all tokens of a sequence, in memory that this thread uses again."""
         shape, dtype = source.shape, source._dtype_of(NUMPY)
         held = getattr(_scratch, "array", None)
         if held is None or (held.shape, held.dtype) != (shape, dtype):
@@ -112,6 +116,9 @@ class Store:
         self.skipped = 0  # tokens at the beginning of the first chunk that are gone
         self.tail = like.detach()[:, :, :0].clone()
         self.fit = Fit(options.codec, options.objective, row_dims=1)
+        self.gpu_fit = _gpu_fit.GpuFit(
+            options.codec, options.objective, "pinned" if options.device is None else "device"
+        )
 
     @property
     def length(self) -> int:
@@ -154,6 +161,24 @@ class Store:
             self.tail = self.tail[:, :, :0].clone()
 
     def _compress(self, parts: list[Tensor], workers: Workers) -> None:
+        for part in parts if _gpu_fit.is_on_gpu(self.tail) else ():
+            if not self._compress_on_gpu(part):
+                break
+            parts = parts[1:]
+        self._compress_on_cpu(parts, workers)
+
+    def _compress_on_gpu(self, part: Tensor) -> bool:
+        """Add a chunk that the GPU compresses, so that it crosses the link compressed. False if it cannot."""
+        found = []
+        for sequence in part:
+            rows = self.gpu_fit.compress(sequence.reshape(-1, sequence.shape[-1]), tuple(sequence.shape))
+            if rows is None:
+                return False
+            found.append(rows)
+        self.chunks.append(Chunk(tuple(found)))
+        return True
+
+    def _compress_on_cpu(self, parts: list[Tensor], workers: Workers) -> None:
         sequences = [sequence for part in parts for sequence in part]
         if not sequences:
             return
@@ -226,7 +251,7 @@ class Store:
             if not self.chunks:
                 self.skipped = 0
 
-    def tables(self) -> Iterator[CompressedTensor]:
+    def tables(self) -> Iterator[Table]:
         """Yield each table once."""
         seen: set[int] = set()
         for chunk in self.chunks:
