@@ -14,6 +14,8 @@ add_library(stillbit_cuda MODULE
   codecs/ibp/compress.cu
   codecs/ibp/kernels.cu
   codecs/ibp/pool.cu
+  codecs/rans/kernels.cu
+  codecs/rans/pool.cu
   codecs/raw/compress.cu
   codecs/raw/kernels.cu
   codecs/raw/pool.cu

@@ -10,6 +10,7 @@ import dictionary
 import escape
 import ibp
 import numpy as np
+import rans
 import raw
 import sparse
 import window
@@ -26,6 +27,7 @@ ELEMENT_BYTES = {
 DTYPES = list(ELEMENT_BYTES)  # a dtype's code is its place
 CODECS: dict[str, Any] = {
     "raw": raw, "ibp": ibp, "window": window, "escape": escape, "sparse": sparse, "dictionary": dictionary,
+    "rans": rans,
 }  # fmt: skip
 CODEC_NAMES = list(CODECS)  # likewise
 PACKINGS = ["packed", "slotted"]

@@ -18,6 +18,7 @@ enum class Codec : std::uint8_t {
   kEscape = 3,      ///< short codes for common exponents, in tiers (src/codecs/escape/spec.md)
   kSparse = 4,      ///< places and values of what is not zero (src/codecs/sparse/spec.md)
   kDictionary = 5,  ///< a dictionary for each column (src/codecs/dictionary/spec.md)
+  kRans = 6,        ///< entropy-coded first bits (src/codecs/rans/spec.md)
 };
 
 /// How rows lie in memory and in a file. The numbers are those of the format.
@@ -31,6 +32,7 @@ enum class Objective : std::uint8_t {
   kStorage,   ///< the bytes that are stored
   kTransfer,  ///< the bytes, in whole memory sectors, that gathering rows moves
   kSpeed,     ///< the time to expand the tensor, by what codecs were measured to take
+  kSmallest,  ///< the bytes that are stored, however long rows then take to gather: for files at rest and for streams
 };
 
 /// What a tensor would take with a codec: the planner's estimate, exact for small tensors.

@@ -37,7 +37,8 @@ CompressOptions compress_options(const std::optional<std::string>& codec, const 
         known("codec", *codec, codec_from_name(*codec), "auto, " + names_of<Codec>(kNumNumbers, codec_from_name));
   }
   options.packing = known("packing", packing, packing_from_name(packing), "packed, slotted");
-  options.objective = known("objective", objective, objective_from_name(objective), "storage, transfer, speed");
+  options.objective =
+      known("objective", objective, objective_from_name(objective), "storage, transfer, speed, smallest");
   options.row_dims = row_dims;
   options.num_threads = num_threads;
   options.progress = Counter::progress(counter);

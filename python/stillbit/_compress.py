@@ -31,13 +31,13 @@ def compress(
     x : numpy.ndarray or torch.Tensor
         Any shape. What is not in C order, or is on a GPU, is copied first.
     codec : str, optional
-        ``"raw"``, ``"ibp"``, ``"window"``, ``"escape"``, ``"sparse"`` or ``"dictionary"``; without one, whichever
-        serves the objective best. A tensor that a codec does not make smaller is stored raw.
+        ``"raw"``, ``"ibp"``, ``"window"``, ``"escape"``, ``"sparse"``, ``"dictionary"`` or ``"rans"``; without one,
+        whichever serves the objective best. A tensor that a codec does not make smaller is stored raw.
     packing : str
         ``"slotted"``: rows can be updated and appended. ``"packed"``: smallest, read-only.
     objective : str
-        What the choice of a codec makes small: ``"storage"``, ``"transfer"`` of gathers, or ``"speed"`` (time to
-        expand).
+        What the choice of a codec makes small: ``"storage"``, ``"transfer"`` of gathers, ``"speed"`` (time to
+        expand), or ``"smallest"``: storage where no rows are gathered, as in files at rest, with ``packing="packed"``.
     row_dims : int
         How many of the last dimensions make a row, the unit of random access.
     num_threads : int

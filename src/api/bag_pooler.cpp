@@ -42,8 +42,8 @@ Result<void> BagPooler::run() {
   return {};
 }
 
-/// Requests the memory of rows to come, unless they are kept expanded. The next batch needs the first of them. Tails are
-/// looked for in rows that were requested a batch ago: to look at once would be to wait.
+/// Requests the memory of rows to come, unless they are kept expanded. The next batch needs the first of them. Tails
+/// are looked for in rows that were requested a batch ago: to look at once would be to wait.
 void BagPooler::request_rows() {
   const auto is_hot = [this](std::uint64_t row) { return uses_hot_rows_ && hot_rows_.find(row) != nullptr; };
   const std::uint64_t next = position_ + most_rows_;

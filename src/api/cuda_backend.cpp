@@ -8,6 +8,8 @@
 #include "codecs/ibp/compress.cuh"
 #include "codecs/ibp/kernels.cuh"
 #include "codecs/ibp/pool.cuh"
+#include "codecs/rans/kernels.cuh"
+#include "codecs/rans/pool.cuh"
 #include "codecs/raw/compress.cuh"
 #include "codecs/raw/kernels.cuh"
 #include "codecs/raw/pool.cuh"
@@ -48,6 +50,8 @@ Kernels kernels_of(Codec codec) {
       return {window::expand, window::pool, window::compress};
     case Codec::kEscape:
       return {escape::expand, escape::pool, escape::compress};
+    case Codec::kRans:
+      return {rans::expand, rans::pool, nullptr};
     case Codec::kSparse:
       return {sparse::expand, sparse::pool, nullptr};
     case Codec::kDictionary:

@@ -150,8 +150,10 @@ class Encoder {
   void note_prices(const std::vector<Arrangement>& arrangements);
   void adopt(planner::Option* best, Arrangement* in, std::vector<Arrangement>& arrangements);
   [[nodiscard]] std::uint64_t max_priced_bytes() const noexcept;
+  /// The rows at hand: of a sample there may be fewer than would make a tile.
+  [[nodiscard]] RowGeometry source_rows() const noexcept;
   [[nodiscard]] std::uint64_t tile_bytes_for(std::uint64_t wanted_bytes) const;
-  [[nodiscard]] Arrangement arrange_tiles(std::uint64_t wanted_bytes) const;
+  [[nodiscard]] Arrangement arrange_tiles(std::uint64_t tile_bytes) const;
   [[nodiscard]] std::optional<Arrangement> arrange_repeats() const;
   [[nodiscard]] planner::Repeats find_repeats() const;
   /// Whether the memory that this takes is in proportion.

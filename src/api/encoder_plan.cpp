@@ -38,6 +38,29 @@ std::uint64_t choose_tile_bytes(const RowGeometry& geometry, Packing packing, st
   return num_rows * geometry.row_bytes;
 }
 
+/// Tiles of codecs for bulk: what a tile begins and ends with, some 40 bytes, is then less than 0.1 % of it.
+constexpr std::uint64_t kBulkTileBytes = std::uint64_t{64} << 10;
+constexpr std::uint64_t kBulkTileOverhead = 40;
+
+/// The largest tiles that leave little room in the last one, or that are many: whole rows, or parts of long ones.
+std::uint64_t choose_bulk_tile_bytes(const RowGeometry& geometry, unsigned element_bytes) {
+  if (geometry.row_bytes > kBulkTileBytes) {
+    const std::uint64_t num_tiles = ceil_div(geometry.num_bytes(), kBulkTileBytes);
+    return align_up(ceil_div(geometry.num_bytes(), num_tiles), element_bytes);
+  }
+  const std::uint64_t most = std::min(kBulkTileBytes / geometry.row_bytes, geometry.num_rows);
+  std::uint64_t best = most;
+  std::uint64_t best_bytes = ~std::uint64_t{0};
+  for (std::uint64_t num_rows = most; num_rows > most / 2; --num_rows) {
+    const std::uint64_t num_tiles = ceil_div(geometry.num_rows, num_rows);
+    const std::uint64_t bytes = num_tiles * (num_rows * geometry.row_bytes + kBulkTileOverhead);
+    if (bytes >= best_bytes) continue;
+    best = num_rows;
+    best_bytes = bytes;
+  }
+  return best * geometry.row_bytes;
+}
+
 double decode_cost(Codec codec, DType dtype) {
   return find_codec(codec)->decode_cost.of(num_bytes(dtype));
 }
@@ -65,18 +88,19 @@ std::uint64_t Encoder::max_priced_bytes() const noexcept {
   return kPricedForPlanned * std::min<std::uint64_t>(options_.max_sample_bytes, source_.data.size());
 }
 
-std::uint64_t Encoder::tile_bytes_for(std::uint64_t wanted_bytes) const {
-  // Of a sample there may be fewer rows than would make a tile.
+RowGeometry Encoder::source_rows() const noexcept {
   const std::uint64_t row_bytes = header_.geometry.row_bytes;
-  const RowGeometry rows{source_.data.size() / row_bytes, row_bytes};
-  return choose_tile_bytes(rows, options_.packing, wanted_bytes);
+  return {source_.data.size() / row_bytes, row_bytes};
 }
 
-Encoder::Arrangement Encoder::arrange_tiles(std::uint64_t wanted_bytes) const {
+std::uint64_t Encoder::tile_bytes_for(std::uint64_t wanted_bytes) const {
+  return choose_tile_bytes(source_rows(), options_.packing, wanted_bytes);
+}
+
+Encoder::Arrangement Encoder::arrange_tiles(std::uint64_t tile_bytes) const {
   Arrangement result;
   result.header = header_;
-  result.header.tile_bytes = tile_bytes_for(wanted_bytes);
-  const std::uint64_t tile_bytes = result.header.tile_bytes;
+  result.header.tile_bytes = tile_bytes;
   if (all_ == nullptr) result.last_tile = filled_last_tile(source_.data, result.header);
   const Bytes whole_tiles = source_.data.first(source_.data.size() / tile_bytes * tile_bytes);
   result.sample = planner::take_sample(whole_tiles, tile_bytes, max_priced_bytes(), result.copied);
@@ -139,20 +163,29 @@ Result<void> Encoder::consider(Arrangement& arrangement, std::span<const planner
 
 Result<void> Encoder::plan() {
   std::vector<planner::Candidate> candidates;
+  std::vector<planner::Candidate> for_bulk;
   for (const CodecEntry& entry : all_codecs()) {
-    const bool is_wanted = !options_.codec || *options_.codec == entry.codec;
-    if (is_wanted && entry.codec != Codec::kRaw) candidates.push_back(candidate(entry, header_.dtype));
+    const bool is_wanted = options_.codec ? *options_.codec == entry.codec
+                                          : !entry.is_for_bulk || options_.objective == Objective::kSmallest;
+    if (!is_wanted || entry.codec == Codec::kRaw) continue;
+    const bool has_own_tiles = entry.is_for_bulk && options_.packing == Packing::kPacked;
+    (has_own_tiles ? for_bulk : candidates).push_back(candidate(entry, header_.dtype));
   }
-  if (candidates.empty()) return invalid("the codec asked for is unknown");
+  if (candidates.empty() && for_bulk.empty()) return invalid("the codec asked for is unknown");
 
   std::vector<Arrangement> arrangements;
-  arrangements.push_back(arrange_tiles(kShortTileBytes));
+  arrangements.push_back(arrange_tiles(tile_bytes_for(kShortTileBytes)));
   if (auto repeats = arrange_repeats()) arrangements.push_back(std::move(*repeats));
   const BitStatistics* given = all_ == nullptr ? nullptr : all_->statistics;
   for (Arrangement& arrangement : arrangements) STILLBIT_CHECK(consider(arrangement, candidates, given));
+  if (!for_bulk.empty()) {
+    if (arrangements.size() > 1) STILLBIT_CHECK(consider(arrangements.back(), for_bulk, given));
+    arrangements.push_back(arrange_tiles(choose_bulk_tile_bytes(source_rows(), num_bytes(header_.dtype))));
+    STILLBIT_CHECK(consider(arrangements.back(), for_bulk, given));
+  }
   if (const auto found = cheapest_of(arrangements);
       found.second == arrangements.data() && tile_bytes_for(kSmallTileBytes) != tile_bytes_for(kShortTileBytes)) {
-    Arrangement smaller = arrange_tiles(kSmallTileBytes);
+    Arrangement smaller = arrange_tiles(tile_bytes_for(kSmallTileBytes));
     const CodecEntry* entry = find_codec(found.first->codec->codec());
     STILLBIT_CHECK(consider(smaller, std::vector{candidate(*entry, header_.dtype)}, given));
     arrangements.push_back(std::move(smaller));

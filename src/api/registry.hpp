@@ -25,6 +25,9 @@ struct CodecEntry {
   DecodeCost decode_cost;
   /// Its plan takes long to make, and is not made where it cannot be the cheapest.
   bool plans_last = false;
+  /// For files at rest and for streams: packed in tiles so large that a row of them takes long to gather. Considered
+  /// where it is asked for, or the objective is the smallest size.
+  bool is_for_bulk = false;
 };
 
 std::span<const CodecEntry> all_codecs() noexcept;

@@ -3,6 +3,7 @@
 #include "codecs/dictionary/warp.hpp"
 #include "codecs/escape/warp.hpp"
 #include "codecs/ibp/warp.hpp"
+#include "codecs/rans/warp.hpp"
 #include "codecs/raw/warp.hpp"
 #include "codecs/sparse/warp.hpp"
 #include "codecs/window/warp.hpp"
@@ -45,6 +46,8 @@ decltype(auto) with_warp_codec(Codec codec, unsigned view_bytes, const Body& bod
       return with_word<sparse::WarpCodec>(view_bytes, body);
     case Codec::kDictionary:
       return with_word<dictionary::WarpCodec>(view_bytes, body);
+    case Codec::kRans:
+      return with_word<rans::WarpCodec>(view_bytes, body);
     default:
       return body(raw::WarpCodec<std::uint8_t>());
   }

@@ -79,7 +79,8 @@ void add_compress_options(CLI::App& command, Request& request) {
       .add_option_function<std::string>(
           "--objective",
           [&request](const std::string& text) { request.compress.tensor.objective = *sb::objective_from_name(text); },
-          "what auto makes small: storage (default), transfer in gathers, or speed of decompression")
+          "what auto makes small: storage (default), transfer in gathers, speed of decompression, or smallest: storage "
+          "where no rows are gathered")
       ->check(known("objective", [](const std::string& text) { return sb::objective_from_name(text).has_value(); }));
   command
       .add_option_function<std::string>(

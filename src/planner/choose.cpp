@@ -39,7 +39,7 @@ Result<std::vector<Option>> plan_all(PlanInput input, Bytes priced_rows, const f
 
 double cost(const Priced& priced, double decode_cost, Objective objective) {
   const auto stored = static_cast<double>(priced.stored_bytes());
-  if (objective == Objective::kStorage) return stored;
+  if (objective == Objective::kStorage || objective == Objective::kSmallest) return stored;
   if (objective == Objective::kTransfer) return priced.transfer_bytes;
   const auto raw = static_cast<double>(priced.header.geometry.num_bytes());
   return std::max(stored + raw, decode_cost * raw);

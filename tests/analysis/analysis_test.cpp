@@ -59,7 +59,7 @@ struct Files {
 TEST(Analysis, IsTheSameBeforeAndAfterCompressing) {
   for (const Packing packing : {Packing::kPacked, Packing::kSlotted}) {
     for (const Codec codec :
-         {Codec::kRaw, Codec::kIbp, Codec::kWindow, Codec::kEscape, Codec::kSparse, Codec::kDictionary}) {
+         {Codec::kRaw, Codec::kIbp, Codec::kWindow, Codec::kEscape, Codec::kSparse, Codec::kDictionary, Codec::kRans}) {
       std::vector<std::pair<std::string, OwnedTensor>> tensors;
       for (const Values values :
            {Values::kNormal, Values::kBagOfWords, Values::kOutliers, Values::kRandomBits, Values::kRepeatedRows}) {

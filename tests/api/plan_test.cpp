@@ -17,8 +17,8 @@ using testing::OwnedTensor;
 using testing::Values;
 
 constexpr Packing kPackings[] = {Packing::kPacked, Packing::kSlotted};
-constexpr Codec kCodecs[] = {Codec::kRaw,    Codec::kIbp,    Codec::kWindow,
-                             Codec::kEscape, Codec::kSparse, Codec::kDictionary};
+constexpr Codec kCodecs[] = {Codec::kRaw,    Codec::kIbp,        Codec::kWindow, Codec::kEscape,
+                             Codec::kSparse, Codec::kDictionary, Codec::kRans};
 
 CompressOptions following(const Plan& plan) {
   CompressOptions options;

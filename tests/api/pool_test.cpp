@@ -23,8 +23,8 @@ using testing::Values;
 
 constexpr DType kDTypes[] = {DType::kF16, DType::kBF16, DType::kF32, DType::kF64};
 constexpr Packing kPackings[] = {Packing::kPacked, Packing::kSlotted};
-constexpr Codec kCodecs[] = {Codec::kRaw,    Codec::kIbp,    Codec::kWindow,
-                             Codec::kEscape, Codec::kSparse, Codec::kDictionary};
+constexpr Codec kCodecs[] = {Codec::kRaw,    Codec::kIbp,        Codec::kWindow, Codec::kEscape,
+                             Codec::kSparse, Codec::kDictionary, Codec::kRans};
 constexpr PoolMode kModes[] = {PoolMode::kSum, PoolMode::kMean, PoolMode::kMax};
 
 CompressOptions options_for(Packing packing, std::optional<Codec> codec = {}) {

@@ -34,9 +34,10 @@ std::vector<std::byte> decompressed(const CompressedTensor& tensor) {
 }
 
 constexpr Packing kPackings[] = {Packing::kPacked, Packing::kSlotted};
-constexpr Codec kCodecs[] = {Codec::kRaw,    Codec::kIbp,    Codec::kWindow,
-                             Codec::kEscape, Codec::kSparse, Codec::kDictionary};
-constexpr Objective kObjectives[] = {Objective::kStorage, Objective::kTransfer, Objective::kSpeed};
+constexpr Codec kCodecs[] = {Codec::kRaw,    Codec::kIbp,        Codec::kWindow, Codec::kEscape,
+                             Codec::kSparse, Codec::kDictionary, Codec::kRans};
+constexpr Objective kObjectives[] = {Objective::kStorage, Objective::kTransfer, Objective::kSpeed,
+                                     Objective::kSmallest};
 
 class EveryDType : public ::testing::TestWithParam<unsigned> {};
 

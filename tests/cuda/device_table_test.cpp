@@ -20,7 +20,7 @@ using cuda::Placement;
 TEST_F(Tables, EveryPlacementExpandsAndGathers) {
   for (const Placement placement : {Placement::kPinned, Placement::kInPlace, Placement::kDevice}) {
     for (const Codec codec :
-         {Codec::kRaw, Codec::kIbp, Codec::kWindow, Codec::kEscape, Codec::kSparse, Codec::kDictionary}) {
+         {Codec::kRaw, Codec::kIbp, Codec::kWindow, Codec::kEscape, Codec::kSparse, Codec::kDictionary, Codec::kRans}) {
       for (const Packing packing : {Packing::kPacked, Packing::kSlotted}) {
         const CompressedTensor tensor = compressed(codec, packing, {700, 100});
         const auto table = table_of(tensor, placement);

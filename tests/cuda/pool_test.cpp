@@ -68,7 +68,7 @@ TEST_F(PoolsOnGpu, TablesOfAllCodecsAndPlacementsArePooledTogether) {
   std::vector<Part> parts;
   std::vector<cuda::PoolJob> jobs;
   for (const Codec codec :
-       {Codec::kRaw, Codec::kIbp, Codec::kWindow, Codec::kEscape, Codec::kSparse, Codec::kDictionary}) {
+       {Codec::kRaw, Codec::kIbp, Codec::kWindow, Codec::kEscape, Codec::kSparse, Codec::kDictionary, Codec::kRans}) {
     for (const Placement placement : {Placement::kPinned, Placement::kDevice}) {
       for (const Packing packing : {Packing::kPacked, Packing::kSlotted}) {
         CompressedTensor tensor = compressed(codec, packing, {700, 100});

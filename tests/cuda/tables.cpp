@@ -109,6 +109,8 @@ auto with_kernels_of(Codec codec, const Body& body) {
       return body(OnCpu<Codec::kSparse>());
     case Codec::kDictionary:
       return body(OnCpu<Codec::kDictionary>());
+    case Codec::kRans:
+      return body(OnCpu<Codec::kRans>());
     default:
       return body(OnCpu<Codec::kRaw>());
   }

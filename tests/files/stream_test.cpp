@@ -95,7 +95,7 @@ TEST_P(EveryStream, CodecsTakeUnalikeRows) {
   std::copy(random.data.begin(), random.data.end(), raw.data.begin() + 200000 * 128);
   const RowScan scan = scan_of(raw, 100000);
   for (const Codec codec :
-       {Codec::kIbp, Codec::kWindow, Codec::kEscape, Codec::kSparse, Codec::kDictionary, Codec::kRaw}) {
+       {Codec::kIbp, Codec::kWindow, Codec::kEscape, Codec::kSparse, Codec::kDictionary, Codec::kRans, Codec::kRaw}) {
     const Plan plan = scan.plan(options_for(GetParam(), codec));
     EXPECT_EQ(write_file(path, raw, 77777, scan, plan), 1) << name(codec);
     EXPECT_EQ(inspect_file(path).tensors.at(0).codec, plan.codec());

@@ -187,6 +187,48 @@ def dictionary_cases(rng: np.random.Generator) -> Iterator[tuple[str, Case]]:
     )
 
 
+def rans_cases(rng: np.random.Generator) -> Iterator[tuple[str, Case]]:
+    """Words of every width, with and without signs; levels of rows and of columns; escapes."""
+
+    def normals(*shape: int) -> np.ndarray:
+        return 0.02 * rng.standard_normal(shape)
+
+    def scales(*shape: int) -> np.ndarray:
+        return np.exp2(rng.integers(-6, 6, shape))
+
+    outliers = bf16(normals(12, 512))
+    outliers[rng.integers(0, 12, 12), rng.integers(0, 512, 12)] = rng.integers(0, 65536, 12)
+    yield (
+        "rans_bf16",
+        Case(bf16(normals(8, 512)), "rans", lambda header, plan: plan.sign_bits == 1 and len(plan.tables) == 1, "BF16"),
+    )
+    yield "rans_f32", Case(normals(6, 300).astype(np.float32), "rans", lambda header, plan: plan.view_bytes == 4)
+    yield "rans_f64", Case(normals(6, 150), "rans", lambda header, plan: plan.view_bytes == 8)
+    yield "rans_i8", Case(
+        np.clip(np.rint(9 * rng.standard_normal((6, 900))), -128, 127).astype(np.int8), "rans",
+        lambda header, plan: plan.view_bytes == 1 and plan.sign_bits == 0 and plan.fixed_bits < 4,
+    )  # fmt: skip
+    yield "rans_f16_zeros", Case(
+        np.where(rng.random((8, 512)) < 0.3, 0, normals(8, 512)).astype(np.float16), "rans",
+        lambda header, plan: any(np.diff(plan.symbols) > 1),
+    )  # fmt: skip
+    yield "rans_f32_of_bf16", Case(
+        (bf16(normals(8, 300)).astype(np.uint32) << 16).view(np.float32), "rans",
+        lambda header, plan: plan.dropped_bits == 16,
+    )  # fmt: skip
+    yield "rans_bf16_escapes", Case(outliers, "rans", lambda header, plan: plan.has_escapes == 1, "BF16")
+    yield "rans_bf16_row_levels", Case(
+        bf16(normals(24, 512) * scales(24, 1)), "rans", lambda header, plan: plan.num_segment_levels > 1, "BF16"
+    )  # fmt: skip
+    yield "rans_f32_column_levels", Case(
+        (normals(48, 200) * scales(200)).astype(np.float32), "rans", lambda header, plan: any(plan.column_levels)
+    )  # fmt: skip
+    yield "rans_u16_one_symbol", Case(
+        rng.integers(0x4000, 0x4100, (6, 300), dtype=np.uint16), "rans",
+        lambda header, plan: max(plan.tables[0][1]) == 2**plan.scale_bits,
+    )  # fmt: skip
+
+
 def other_cases(rng: np.random.Generator) -> Iterator[tuple[str, Case]]:
     """Raw rows, empty tensors, and rows that repeat."""
 
@@ -213,5 +255,5 @@ def other_cases(rng: np.random.Generator) -> Iterator[tuple[str, Case]]:
 
 def cases() -> dict[str, Case]:
     """Return the valid cases. Each kind has numbers of its own, so that a new case changes none that is there."""
-    kinds = [ibp_cases, window_cases, escape_cases, sparse_cases, dictionary_cases, other_cases]
+    kinds = [ibp_cases, window_cases, escape_cases, sparse_cases, dictionary_cases, other_cases, rans_cases]
     return {name: case for seed, kind in enumerate(kinds) for name, case in kind(np.random.default_rng(seed))}

@@ -138,7 +138,7 @@ def first_row_bits(change: Callable[[np.ndarray, Any], None]) -> Change:
             start, end = 0, header.row_unit - 1
             assert rows[end] == 0
         else:
-            start, end = packings.row_starts(header, index)[:2]
+            start, end = [*packings.row_starts(header, index), len(rows)][:2]
         bits = unpack_bits(rows[start:end]).copy()
         change(bits, payloads.CODECS[header.codec].parse_plan(plan, header.row_bytes))
         at = section_start(payload, "rows") + start
@@ -173,6 +173,22 @@ def columns_not_ascending(bits: np.ndarray, plan: Any) -> None:
 def no_end(bits: np.ndarray, plan: Any) -> None:
     """Fill a row with ones."""
     bits[:] = 1
+
+
+def bad_state(bits: np.ndarray, plan: Any) -> None:
+    """Change the highest bit of a state of a rans row: it then ends with another one."""
+    bits[31] = 1 - bits[31]
+
+
+def few_escapes(bits: np.ndarray, plan: Any) -> None:
+    """Take the escapes from a rans row that has some."""
+    assert any(bits[1024:1040])
+    bits[1024:1040] = 0
+
+
+def many_escapes(bits: np.ndarray, plan: Any) -> None:
+    """Let a rans row announce more escapes than it could hold."""
+    bits[1024:1040] = 1
 
 
 # name: (valid file it is made from, change of its payload, words that the message must have)
@@ -283,6 +299,30 @@ INVALID: dict[str, tuple[str, Change, str]] = {
     "dictionary_plan_cut": ("dictionary_mixed_packed", cut_plan, "plan_bytes"),
     "dictionary_cut_row": ("dictionary_patches_packed", cut_row, "malformed"),
     "dictionary_cut_misses": ("dictionary_misses_packed", cut_row, "malformed"),
+    # Codec rans.
+    "rans_view": ("rans_bf16_packed", in_plan("B", 0, 3), "view_bytes"),
+    "rans_sign_bits": ("rans_bf16_packed", in_plan("B", 1, 2), "sign_bits"),
+    "rans_symbol_bits": ("rans_bf16_packed", in_plan("B", 2, 15), "symbol_bits"),
+    "rans_dropped_bits": ("rans_bf16_packed", in_plan("B", 3, 16), "dropped_bits"),
+    "rans_scale_bits": ("rans_bf16_packed", in_plan("B", 4, 13), "scale_bits"),
+    "rans_other_scale": ("rans_bf16_packed", in_plan("B", 4, 8), "tables"),
+    "rans_has_escapes": ("rans_bf16_packed", in_plan("B", 5, 2), "has_escapes"),
+    "rans_num_segment_levels": ("rans_bf16_packed", in_plan("B", 6, 17), "num_segment_levels"),
+    "rans_num_column_levels": ("rans_bf16_packed", in_plan("B", 7, 0), "num_column_levels"),
+    "rans_too_many_tables": ("rans_bf16_row_levels_packed", in_plan("B", 7, 16), "num_column_levels"),
+    "rans_num_symbols": ("rans_bf16_packed", in_plan("H", 8, 257), "num_symbols"),
+    "rans_num_first": ("rans_bf16_packed", in_plan("H", 10, 256), "num_first"),
+    "rans_first_symbol": ("rans_bf16_packed", in_plan("H", 12, 2**14), "first_symbol"),
+    "rans_second_symbol": ("rans_bf16_packed", in_plan("H", 14, 2**14), "second_symbol"),
+    "rans_segment_columns": ("rans_bf16_row_levels_packed", in_plan("I", 16, 0), "segment_columns"),
+    "rans_segment_columns_of_none": ("rans_bf16_packed", in_plan("I", 16, 64), "segment_columns"),
+    "rans_period": ("rans_f32_column_levels_packed", in_plan("I", 20, 199), "period"),
+    "rans_column_levels": ("rans_f32_column_levels_packed", in_plan("B", 24, 0xFF), "column_levels"),
+    "rans_tables": ("rans_bf16_packed", in_plan("I", 24, 2**32 - 1), "tables"),
+    "rans_plan_cut": ("rans_bf16_packed", cut_plan, "tables"),
+    "rans_bad_state": ("rans_bf16_slotted", first_row_bits(bad_state), "malformed"),
+    "rans_few_escapes": ("rans_bf16_escapes_packed", first_row_bits(few_escapes), "malformed"),
+    "rans_many_escapes": ("rans_bf16_escapes_packed", first_row_bits(many_escapes), "malformed"),
 }
 
 

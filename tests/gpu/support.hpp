@@ -80,8 +80,8 @@ std::vector<std::byte> gathered(const CompressedTensor& tensor, const std::vecto
   return out;
 }
 
-inline constexpr Codec kAllCodecs[] = {Codec::kRaw,    Codec::kIbp,    Codec::kWindow,
-                                       Codec::kEscape, Codec::kSparse, Codec::kDictionary};
+inline constexpr Codec kAllCodecs[] = {Codec::kRaw,    Codec::kIbp,        Codec::kWindow, Codec::kEscape,
+                                       Codec::kSparse, Codec::kDictionary, Codec::kRans};
 inline constexpr Packing kAllPackings[] = {Packing::kPacked, Packing::kSlotted};
 inline constexpr cuda::Placement kAllPlacements[] = {cuda::Placement::kPinned, cuda::Placement::kInPlace,
                                                      cuda::Placement::kDevice};

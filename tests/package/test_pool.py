@@ -64,7 +64,7 @@ def test_weighted_bags_are_those_of_torch(dtype, padding):
         assert_same(found, expected)
 
 
-@pytest.mark.parametrize("codec", ["raw", "ibp", "window", "escape", "sparse", "dictionary"])
+@pytest.mark.parametrize("codec", ["raw", "ibp", "window", "escape", "sparse", "dictionary", "rans"])
 @pytest.mark.parametrize("packing", PACKINGS)
 def test_every_codec_gives_the_same_bags(codec, packing):
     raw = (weights_table(torch.bfloat16, num_columns=96) * 4).round() * 0.25  # what every codec makes smaller

@@ -38,7 +38,7 @@ def test_every_shape(shape: tuple[int, ...], row_dims: int) -> None:
     assert_same(tensor.gather(rows), array.reshape(tensor.num_rows, *row_shape)[rows])
 
 
-@pytest.mark.parametrize("codec", ["raw", "ibp", "window", "escape", "sparse", "dictionary", "auto"])
+@pytest.mark.parametrize("codec", ["raw", "ibp", "window", "escape", "sparse", "dictionary", "rans", "auto"])
 def test_every_codec(codec: str) -> None:
     array = np.where(np.random.default_rng(1).random((500, 64)) < 0.1, np.float32(1.5), np.float32(0))
     tensor = sb.compress(array, codec=codec)
@@ -46,7 +46,7 @@ def test_every_codec(codec: str) -> None:
     assert_same(tensor.numpy(), array)
 
 
-@pytest.mark.parametrize("objective", ["storage", "transfer", "speed"])
+@pytest.mark.parametrize("objective", ["storage", "transfer", "speed", "smallest"])
 def test_every_objective(objective: str) -> None:
     assert_same(sb.compress(normal(), objective=objective).numpy(), normal())
 

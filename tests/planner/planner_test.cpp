@@ -60,7 +60,8 @@ TEST(Prices, AreWhatIsWritten) {
       for (const auto& shape : {std::vector<std::uint64_t>{150, 64}, {700, 5}, {2, 5001}}) {
         const OwnedTensor raw = make_tensor(dtype, shape, values, 3);
         for (const Packing packing : kPackings) {
-          for (const Objective objective : {Objective::kStorage, Objective::kTransfer, Objective::kSpeed}) {
+          for (const Objective objective :
+               {Objective::kStorage, Objective::kTransfer, Objective::kSpeed, Objective::kSmallest}) {
             const CompressedTensor tensor = compress(raw.view(), with(packing, objective));
             const auto price = price_of(tensor, tensor.codec());
             ASSERT_TRUE(price) << name(tensor.codec());

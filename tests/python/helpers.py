@@ -35,8 +35,8 @@ DTYPES = {
 FP8 = ["F8_E4M3", "F8_E5M2", "F8_E8M0", "F8_E4M3FNUZ", "F8_E5M2FNUZ"]
 WIDTHS = {name: int(descr[2:]) for descr, name in DTYPES.items()} | {"BF16": 2} | dict.fromkeys(FP8, 1)
 PACKINGS = ["packed", "slotted"]
-CODECS = ["auto", "raw", "ibp", "window", "escape", "sparse", "dictionary"]
-OBJECTIVES = ["storage", "transfer", "speed"]
+CODECS = ["auto", "raw", "ibp", "window", "escape", "sparse", "dictionary", "rans"]
+OBJECTIVES = ["storage", "transfer", "speed", "smallest"]
 SHAPES = [
     (), (1,), (0,), (7,), (5000,), (0, 5), (5, 0), (0, 0), (1, 1), (300, 1), (1, 3000), (65, 3), (64, 100), (3, 0, 2),
     (2, 3, 4, 5), (5, 1, 7, 1), (2,) * 10,

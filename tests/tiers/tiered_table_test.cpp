@@ -123,8 +123,9 @@ void act(TieredTable& table, OwnedTensor& raw, std::mt19937_64& random, bool can
 }
 
 RC_GTEST_PROP(TieredTable, DoesWhatAPlainArrayDoes, ()) {
-  const auto codec = *rc::gen::element<std::optional<Codec>>(std::nullopt, Codec::kRaw, Codec::kIbp, Codec::kWindow,
-                                                             Codec::kEscape, Codec::kSparse, Codec::kDictionary);
+  const auto codec =
+      *rc::gen::element<std::optional<Codec>>(std::nullopt, Codec::kRaw, Codec::kIbp, Codec::kWindow, Codec::kEscape,
+                                              Codec::kSparse, Codec::kDictionary, Codec::kRans);
   const auto values =
       *rc::gen::elementOf(std::vector<Values>(std::begin(testing::kAllValues), std::end(testing::kAllValues)));
   const auto dtype = *rc::gen::element(DType::kBF16, DType::kF32, DType::kI64, DType::kU8);

@@ -22,8 +22,8 @@ using testing::Values;
 using testing::WarpSetup;
 using warp::Fault;
 
-constexpr Codec kCodecs[] = {Codec::kRaw,    Codec::kIbp,    Codec::kWindow,
-                             Codec::kEscape, Codec::kSparse, Codec::kDictionary};
+constexpr Codec kCodecs[] = {Codec::kRaw,    Codec::kIbp,        Codec::kWindow, Codec::kEscape,
+                             Codec::kSparse, Codec::kDictionary, Codec::kRans};
 constexpr Packing kPackings[] = {Packing::kPacked, Packing::kSlotted};
 constexpr WarpSetup kSetups[] = {
     {.num_warps = 1, .num_stages = 1, .batch_items = 1}, {.num_warps = 1, .num_stages = 1, .batch_items = 32},

@@ -19,8 +19,8 @@ using testing::OwnedTensor;
 using testing::Row;
 using testing::Values;
 
-constexpr Codec kCodecs[] = {Codec::kRaw,    Codec::kIbp,    Codec::kWindow,
-                             Codec::kEscape, Codec::kSparse, Codec::kDictionary};
+constexpr Codec kCodecs[] = {Codec::kRaw,    Codec::kIbp,        Codec::kWindow, Codec::kEscape,
+                             Codec::kSparse, Codec::kDictionary, Codec::kRans};
 
 /// How often both found a row sound, and corrupt.
 struct Verdicts {

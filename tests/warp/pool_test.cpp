@@ -28,8 +28,8 @@ using testing::WarpSetup;
 using warp::Fault;
 
 constexpr DType kDTypes[] = {DType::kF16, DType::kBF16, DType::kF32, DType::kF64};
-constexpr Codec kCodecs[] = {Codec::kRaw,    Codec::kIbp,    Codec::kWindow,
-                             Codec::kEscape, Codec::kSparse, Codec::kDictionary};
+constexpr Codec kCodecs[] = {Codec::kRaw,    Codec::kIbp,        Codec::kWindow, Codec::kEscape,
+                             Codec::kSparse, Codec::kDictionary, Codec::kRans};
 constexpr Packing kPackings[] = {Packing::kPacked, Packing::kSlotted};
 constexpr PoolMode kModes[] = {PoolMode::kSum, PoolMode::kMean, PoolMode::kMax};
 constexpr WarpSetup kSetups[] = {

@@ -82,7 +82,7 @@ const USES = {
   header: ["header", "dtype, shape, sizes, checksums"],
 };
 
-const CODECS = ["raw", "ibp", "window", "escape", "sparse", "dictionary"];
+const CODECS = ["raw", "ibp", "window", "escape", "sparse", "dictionary", "rans"];
 
 /** Bits a number of the bound: the entropy of exponents, and the rest as it is. */
 const boundBits = (tensor) => tensor.exponents.entropy_bits + tensor.exponents.rest_bits;

@@ -1,0 +1,212 @@
+// The loops of codec rans over rows: which stage follows which. Included once per instruction set, behind the stages
+// (stages.inl, or what an instruction set has in their place), in the same namespace.
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"  // does not see that scratch is written before it is read
+#endif
+
+/// What is kept for each of a row's columns, on the stack; not set before it is written.
+template <class Word, std::uint64_t kColumns>
+struct Scratch {
+  alignas(64) std::uint8_t tables[kColumns + kPadding];
+  alignas(64) std::uint8_t indices[kColumns + kPadding];
+  std::uint16_t escapes[kColumns];
+  std::byte levels[kColumns / 2 + 8];  ///< of segments of one column: half a byte each
+  std::byte fields[kColumns * sizeof(Word) + 8];
+};
+
+/// Most rows need little scratch, and what is large on the stack is probed page by page.
+constexpr std::uint64_t kFewColumns = 4096;
+
+/// Calls `body(scratch)` with scratch that is large enough for `num_columns`.
+template <class Word, class Body>
+inline auto with_scratch(std::uint64_t num_columns, const Body& body) {
+  if (num_columns <= kFewColumns) {
+    Scratch<Word, kFewColumns> scratch;
+    return body(scratch);
+  }
+  Scratch<Word, kMaxRowBytes / sizeof(Word)> scratch;
+  return body(scratch);
+}
+
+inline bool has_several_tables(const RowLayout& layout) {
+  return layout.num_levels > 1 || layout.column_levels != nullptr;
+}
+
+/// Finds the columns' indices, the segments' levels, and the tables that columns are coded with. Returns the number of
+/// escapes, or kCannot when the row has a word that the plan has no place for.
+template <class Word, class RowScratch>
+inline std::uint64_t prepare(const RowLayout& layout, const std::byte* row, RowScratch& scratch) {
+  if (!take_indices<Word>(layout, row, scratch.indices)) return kCannot;
+  if (layout.num_levels > 1) {
+    FieldWriter writer{scratch.levels};
+    for (std::uint64_t segment = 0; segment < layout.num_segments; ++segment) {
+      const std::uint64_t first = segment * layout.segment_columns;
+      const std::uint64_t left = layout.num_columns - first;
+      const std::uint64_t count = left < layout.segment_columns ? left : layout.segment_columns;
+      const unsigned level = cheapest_level(layout, scratch.indices, first, count);
+      set_tables(layout, level, first, count, scratch.tables);
+      writer.put(level, layout.level_bits);
+    }
+  } else if (has_several_tables(layout)) {
+    set_tables(layout, 0, 0, layout.num_columns, scratch.tables);
+  }
+  return take_escapes<Word>(layout, row, has_several_tables(layout) ? scratch.tables : nullptr, scratch.indices,
+                            scratch.escapes);
+}
+
+/// Encodes a row; `dst` is null where only its size is asked for. What would not be shorter than the row is stored raw.
+template <class Word, bool kWrites, class RowScratch>
+inline std::uint64_t encode_row(const RowLayout& layout, const std::byte* row, std::byte* dst, RowScratch& scratch) {
+  const std::uint64_t num_escapes = prepare<Word>(layout, row, scratch);
+  if (num_escapes > 0xFFFF) return layout.row_bytes;
+  const std::uint64_t head_bytes = layout.minimum_row_bytes + num_escapes * layout.symbol_size;
+  if (head_bytes >= layout.row_bytes) return layout.row_bytes;
+  const std::uint8_t* const tables = has_several_tables(layout) ? scratch.tables : nullptr;
+  pack_fields<Word>(layout, row, scratch.fields);
+  std::uint32_t states[kStates];
+  begin_states(layout, scratch.fields, states);
+  const std::uint64_t most_bytes = layout.row_bytes - 1 - head_bytes;
+  const std::uint64_t stream_bytes = encode_stream<kWrites>(layout, tables, scratch.indices, states,
+                                                            kWrites ? dst + layout.row_bytes : nullptr, most_bytes);
+  if (stream_bytes > most_bytes) return layout.row_bytes;
+  if constexpr (kWrites) {
+    __builtin_memcpy(dst, states, kStateBytes);
+    if (layout.has_escapes) store(dst + kStateBytes, static_cast<std::uint16_t>(num_escapes));
+    __builtin_memcpy(dst + layout.levels_at, scratch.levels, layout.fixed_at - layout.levels_at);
+    __builtin_memcpy(dst + layout.fixed_at, scratch.fields, layout.stored_bytes);
+    std::byte* const escapes = dst + layout.minimum_row_bytes;
+    for (std::uint64_t i = 0; i < num_escapes; ++i)
+      __builtin_memcpy(escapes + i * layout.symbol_size, scratch.escapes + i, layout.symbol_size);
+    __builtin_memmove(dst + head_bytes, dst + layout.row_bytes - stream_bytes, stream_bytes);
+  }
+  return head_bytes + stream_bytes;
+}
+
+template <class Word>
+void measure(const RowLayout& layout, const std::byte* rows, std::uint64_t num_rows, std::uint32_t* sizes) {
+  with_scratch<Word>(layout.num_columns, [&](auto& scratch) {
+    for (std::uint64_t i = 0; i < num_rows; ++i)
+      sizes[i] =
+          static_cast<std::uint32_t>(encode_row<Word, false>(layout, rows + i * layout.row_bytes, nullptr, scratch));
+    return 0;
+  });
+}
+
+template <class Word>
+std::uint64_t encode(const RowLayout& layout, const std::byte* row, std::byte* dst) {
+  return with_scratch<Word>(layout.num_columns, [&](auto& scratch) -> std::uint64_t {
+    const std::uint64_t size = encode_row<Word, true>(layout, row, dst, scratch);
+    if (size == layout.row_bytes) __builtin_memcpy(dst, row, layout.row_bytes);
+    return size;
+  });
+}
+
+/// Reads the levels of a row's segments, and sets the tables of its columns. False when a level does not exist.
+inline bool read_levels(const RowLayout& layout, const std::byte* levels, std::uint8_t* tables) {
+  if (layout.num_levels <= 1) {
+    set_tables(layout, 0, 0, layout.num_columns, tables);
+    return true;
+  }
+  bool all_exist = true;
+  take_fields(levels, layout.num_segments, layout.level_bits, [&](std::uint64_t segment, std::uint64_t level) {
+    if (level >= layout.num_levels) {
+      all_exist = false;
+      return;
+    }
+    const std::uint64_t first = segment * layout.segment_columns;
+    const std::uint64_t left = layout.num_columns - first;
+    set_tables(layout, static_cast<unsigned>(level), first,
+               left < layout.segment_columns ? left : layout.segment_columns, tables);
+  });
+  return all_exist;
+}
+
+/// The symbols that a row has escapes for, in order.
+struct EscapedSymbols {
+  const std::byte* next;
+  std::uint64_t left;
+};
+
+/// Puts the symbols of escapes among `count` columns into the words at `dst`. False when there are too few.
+template <class Word>
+inline bool put_escapes(const RowLayout& layout, const std::uint8_t* indices, std::uint64_t count,
+                        EscapedSymbols& escapes, std::byte* dst) {
+  const auto symbol_place = static_cast<Word>(layout.shape.symbol_mask << layout.shape.symbol_at);
+  for (std::uint64_t i = 0; i < count; ++i) {
+    if (indices[i] != layout.escape_index) continue;
+    if (escapes.left == 0) return false;
+    std::uint64_t symbol = load<std::uint8_t>(escapes.next);
+    if (layout.symbol_size == 2) symbol |= std::uint64_t{load<std::uint8_t>(escapes.next + 1)} << 8;
+    escapes.next += layout.symbol_size;
+    --escapes.left;
+    std::byte* const at = dst + i * sizeof(Word);
+    store(at, static_cast<Word>((load<Word>(at) & ~symbol_place) | (symbol << layout.shape.symbol_at & symbol_place)));
+  }
+  return true;
+}
+
+/// Expands columns `first` to `end`, whose fixed fields begin at `fixed`.
+template <class Word>
+inline bool decode_columns(const RowLayout& layout, const std::uint8_t* tables, std::uint64_t first, std::uint64_t end,
+                           const std::byte* fixed, StreamReader& reader, EscapedSymbols& escapes, std::byte* dst) {
+  alignas(64) std::uint8_t indices[kBlockColumns];
+  for (; first < end; first += kBlockColumns) {
+    const std::uint64_t count = end - first < kBlockColumns ? end - first : kBlockColumns;
+    if (!reader.take(layout, tables, first, count, indices)) return false;
+    std::byte* const words = dst + first * sizeof(Word);
+    put_words<Word>(layout, fixed, indices, count, words);
+    fixed += kBlockColumns / 8 * layout.shape.fixed_bits;
+    if (layout.has_escapes && !put_escapes<Word>(layout, indices, count, escapes, words)) return false;
+  }
+  return true;
+}
+
+template <class Word, class RowScratch>
+inline bool decode_row(const RowLayout& layout, const StoredRow& row, std::byte* dst, RowScratch& scratch) {
+  if (row.num_bytes < layout.minimum_row_bytes) return false;
+  const std::byte* const end = row.data + row.num_bytes;
+  EscapedSymbols escapes{row.data + layout.minimum_row_bytes, 0};
+  if (layout.has_escapes) escapes.left = load<std::uint16_t>(row.data + kStateBytes);
+  if (escapes.left * layout.symbol_size > static_cast<std::uint64_t>(end - escapes.next)) return false;
+  const std::uint8_t* tables = nullptr;
+  if (has_several_tables(layout)) {
+    if (!read_levels(layout, row.data + layout.levels_at, scratch.tables)) return false;
+    tables = scratch.tables;
+  }
+  StreamReader reader(row.data, escapes.next + escapes.left * layout.symbol_size, end);
+  const std::byte* const fixed = row.data + layout.fixed_at;
+  const std::uint64_t head = layout.head_columns;
+  if (!decode_columns<Word>(layout, tables, 0, head, fixed, reader, escapes, dst)) return false;
+
+  // The last fixed fields are what the states end with: the last columns are gone through twice.
+  StreamReader ahead = reader;
+  alignas(64) std::uint8_t indices[kBlockColumns];
+  for (std::uint64_t first = head; first < layout.num_columns; first += kBlockColumns) {
+    const std::uint64_t left = layout.num_columns - first;
+    if (!ahead.take(layout, tables, first, left < kBlockColumns ? left : kBlockColumns, indices)) return false;
+  }
+  const std::uint64_t head_bytes = head * layout.shape.fixed_bits / 8;
+  std::byte tail[kTailBytes];
+  const std::uint64_t tail_bytes = layout.fixed_bytes == 0 ? 0 : layout.stored_bytes - head_bytes;
+  __builtin_memcpy(tail, fixed + head_bytes, tail_bytes);
+  if (!ahead.finish(tail + tail_bytes)) return false;
+  return decode_columns<Word>(layout, tables, head, layout.num_columns, tail, reader, escapes, dst);
+}
+
+template <class Word>
+std::uint64_t decode(const RowLayout& layout, const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) {
+  return with_scratch<Word>(layout.num_columns, [&](auto& scratch) -> std::uint64_t {
+    for (std::uint64_t i = 0; i < num_rows; ++i, dst += layout.row_bytes) {
+      if (rows[i].is_raw) {
+        __builtin_memcpy(dst, rows[i].data, layout.row_bytes);
+      } else if (!decode_row<Word>(layout, rows[i], dst, scratch)) {
+        return i;
+      }
+    }
+    return num_rows;
+  });
+}
+
+template <class Word>
+constexpr Kernels kKernelsFor{measure<Word>, encode<Word>, decode<Word>};
