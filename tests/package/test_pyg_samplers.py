@@ -47,7 +47,9 @@ def by_nodes(data: Any, **options: Any) -> Iterable[Any]:
 
 def by_links(data: Any, **options: Any) -> Iterable[Any]:
     graph = data[1] if isinstance(data, tuple) else data
-    links = ("author", "writes", "paper") if isinstance(graph, HeteroData) else None
+    links: Any = graph.edge_index if isinstance(graph, Data) else ("author", "writes", "paper")
+    if isinstance(graph, Data) and graph is not data:
+        links = (None, links)  # beside a store, links have a type
     return LinkNeighborLoader(data, [5, 3], edge_label_index=links, batch_size=512, neg_sampling_ratio=1.0, **options)
 
 
@@ -80,8 +82,10 @@ def test_attach(make: Any, loader: Any, num_workers: int) -> None:
 @pytest.mark.parametrize("num_workers", [0, 2])
 def test_store_beside_a_graph(make: Any, loader: Any, num_workers: int) -> None:
     data = make()
-    bare = data.clone()
-    store = FeatureStore.from_data(bare)
+    graph = data.clone()
+    store = FeatureStore.from_data(graph)
+    if isinstance(graph, Data):  # which does not say by itself how many nodes its edges are for
+        graph.put_edge_index(data.edge_index, layout="coo", size=(PAPERS, PAPERS))
     check_same(
-        loader(data, num_workers=num_workers), loader((store, bare), filter_per_worker=False, num_workers=num_workers)
+        loader(data, num_workers=num_workers), loader((store, graph), filter_per_worker=False, num_workers=num_workers)
     )
