@@ -45,15 +45,17 @@ Result<void> BagPooler::run() {
 /// Requests the memory of rows to come, unless they are kept expanded. The next batch needs the first of them. Tails
 /// are looked for in rows that were requested a batch ago: to look at once would be to wait.
 void BagPooler::request_rows() {
-  const auto is_hot = [this](std::uint64_t row) { return uses_hot_rows_ && hot_rows_.find(row) != nullptr; };
-  const std::uint64_t next = position_ + most_rows_;
-  for (const std::uint64_t end = std::min(end_, next + kRowsAhead); num_requested_ < end; ++num_requested_) {
+  const std::uint64_t end = std::min(end_, position_ + most_rows_ + kRowsAhead);
+  for (; num_requested_ < end; ++num_requested_) {
     const std::uint64_t row = work_.index[num_requested_];
-    if (!is_hot(row)) work_.reader.prefetch(work_.tile_of(row));
+    const bool is_hot = uses_hot_rows_ && hot_rows_.find(row) != nullptr;
+    std::uint64_t& requested = requested_[num_requested_ % kMostRequested];
+    requested = is_hot ? kNotRequested : work_.tile_of(row);
+    if (!is_hot) work_.reader.prefetch(requested);
   }
-  for (const std::uint64_t end = std::min(end_, position_ + kRowsAhead); num_tails_ < end; ++num_tails_) {
-    const std::uint64_t row = work_.index[num_tails_];
-    if (!is_hot(row)) work_.reader.prefetch_tail(work_.tile_of(row));
+  for (const std::uint64_t last = std::min(end_, position_ + kRowsAhead); num_tails_ < last; ++num_tails_) {
+    const std::uint64_t requested = requested_[num_tails_ % kMostRequested];
+    if (requested != kNotRequested) work_.reader.prefetch_tail(requested);
   }
 }
 

@@ -106,6 +106,8 @@ class BagPooler {
   static constexpr std::uint64_t kMostRows = 16;
   /// How far ahead of a batch rows are requested.
   static constexpr std::uint64_t kRowsAhead = 16;
+  static constexpr std::uint64_t kMostRequested = kMostRows + kRowsAhead;
+  static constexpr std::uint64_t kNotRequested = ~std::uint64_t{0};
   /// More than rows, since bags may be empty.
   static constexpr std::uint64_t kMostPieces = 2 * kMostRows;
 
@@ -136,8 +138,9 @@ class BagPooler {
   Buffer expanded_;
   Buffer state_;
   pooling::Batch batch_;
-  std::uint64_t row_numbers_[kMostRows] = {};  ///< of the rows that are expanded
-  std::uint64_t kept_[kMostRows] = {};         ///< which of these are kept
+  std::uint64_t requested_[kMostRequested] = {};  ///< tiles of the positions from position_ on, modulo the array's size
+  std::uint64_t row_numbers_[kMostRows] = {};     ///< of the rows that are expanded
+  std::uint64_t kept_[kMostRows] = {};            ///< which of these are kept
   StoredRow stored_[kMostRows];
   const std::byte* rows_[kMostRows] = {};
   pooling::Piece pieces_[kMostPieces];
