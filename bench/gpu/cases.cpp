@@ -74,6 +74,15 @@ class Plan {
       add({.job = job, .data = data, .codec = codec, .packing = packing});
   }
 
+  /// Compressing rows, the copies that it is held against, and what raw rows take the same way.
+  void add_compress(const DataSet& data, Codec codec) {
+    for (const Job job : {Job::kCopyToHost, Job::kCopyOnDevice}) add({.job = job, .data = data});
+    for (const Job job : {Job::kCompressPinned, Job::kCompressDevice}) {
+      add({.job = job, .data = data, .codec = Codec::kRaw});
+      add({.job = job, .data = data, .codec = codec});
+    }
+  }
+
   std::vector<Case> take() {
     next_level();
     return std::move(cases_);
@@ -131,6 +140,14 @@ void add_other_dtypes(Plan& plan) {
   plan.next_level();
 }
 
+void add_compress(Plan& plan) {
+  for (const std::uint64_t row_bytes : {512U, 2048U}) {
+    for (const Codec codec : {Codec::kEscape, Codec::kWindow}) plan.add_compress(table(DType::kBF16, row_bytes), codec);
+  }
+  plan.add_compress(table(DType::kF32, 1024, Values::kSmallInts), Codec::kIbp);
+  plan.next_level();
+}
+
 void add_widths_batches_and_orders(Plan& plan) {
   for (const std::uint64_t row_bytes : {64U, 128U, 4096U, 8192U})
     plan.add_gather(Job::kGatherPinned, table(DType::kBF16, row_bytes), Codec::kEscape, kUsualBatch);
@@ -178,16 +195,28 @@ void add_everything(Plan& plan) {
           plan.add_gather(Job::kGatherDevice, table(dtype, row_bytes), codec, num_index);
         }
         plan.add_gather_by_cpu(table(dtype, row_bytes), codec, kUsualBatch);
+        plan.add_compress(table(dtype, row_bytes), codec);
       }
     }
+  }
+  // Codecs for values of other kinds, in the batch that is usual.
+  for (const std::uint64_t row_bytes : {64U, 256U, 512U, 2048U, 8192U}) {
+    const auto add = [&](Codec codec, Values values) {
+      for (const Order order : {Order::kRandom, Order::kSorted, Order::kSkewed})
+        plan.add_gather(Job::kGatherPinned, table(DType::kF32, row_bytes, values), codec, kUsualBatch, order);
+    };
+    add(Codec::kIbp, Values::kSmallInts);
+    add(Codec::kDictionary, Values::kSmallInts);
+    add(Codec::kSparse, Values::kBagOfWords);
   }
 }
 
 }  // namespace
 
 std::string name(Job job) {
-  constexpr const char* kNames[] = {"copy_to_device", "copy_on_device", "read_and_write",    "gather_by_cpu",
-                                    "gather_pinned",  "gather_device",  "decompress_pinned", "decompress_device"};
+  constexpr const char* kNames[] = {"copy_to_device",    "copy_to_host",    "copy_on_device", "read_and_write",
+                                    "gather_by_cpu",     "gather_pinned",   "gather_device",  "decompress_pinned",
+                                    "decompress_device", "compress_pinned", "compress_device"};
   return kNames[static_cast<int>(job)];
 }
 
@@ -206,7 +235,7 @@ std::string name(testing::Values values) {
 
 std::string Case::name() const {
   std::string text = gpu::name(job);
-  if (job != Job::kCopyToDevice && job != Job::kCopyOnDevice)
+  if (!is_copy())
     text += "/codec:" + std::string(stillbit::name(codec)) + "/packing:" + std::string(stillbit::name(packing));
   text += "/dtype:" + gpu::name(data.dtype) + "/values:" + gpu::name(data.values) +
           "/row_bytes:" + std::to_string(data.row_bytes) + "/mib:" + std::to_string(data.num_bytes / kMiB);
@@ -221,6 +250,7 @@ std::vector<Case> all_cases(std::uint32_t num_sms) {
   add_goals_of_gathers(plan);
   add_multiprocessors(plan, num_sms);
   add_other_dtypes(plan);
+  add_compress(plan);
   add_widths_batches_and_orders(plan);
   add_device_gathers(plan);
   add_other_codecs(plan);

@@ -16,6 +16,7 @@ namespace stillbit::bench::gpu {
 enum class Job : std::uint8_t {
   // What others are held against.
   kCopyToDevice,  ///< the raw tensor, from pinned memory, by the copy engine
+  kCopyToHost,    ///< the raw tensor, to pinned memory, by the copy engine
   kCopyOnDevice,  ///< the raw tensor, within the GPU's memory
   kReadAndWrite,  ///< a kernel that reads as many bytes as are stored, writes as many as are raw, and does nothing else
   kGatherByCpu,   ///< the CPU expands rows into pinned memory, and the copy engine moves them
@@ -24,6 +25,8 @@ enum class Job : std::uint8_t {
   kGatherDevice,
   kDecompressPinned,  ///< in pieces by the copy engine, each expanded while the next one is moved
   kDecompressDevice,
+  kCompressPinned,  ///< rows in the GPU's memory into slots in pinned memory
+  kCompressDevice,
 };
 
 enum class Order : std::uint8_t {
@@ -59,6 +62,9 @@ struct Case {
 
   [[nodiscard]] bool is_gather() const {
     return job == Job::kGatherPinned || job == Job::kGatherDevice || job == Job::kGatherByCpu;
+  }
+  [[nodiscard]] bool is_copy() const {
+    return job == Job::kCopyToDevice || job == Job::kCopyToHost || job == Job::kCopyOnDevice;
   }
   [[nodiscard]] bool operator==(const Case&) const = default;
 

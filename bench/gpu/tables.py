@@ -111,6 +111,7 @@ class Results:
         bulk = Goal("the same, bf16 escape and window, TB/s of raw bytes (goal for an H100)", 1.4, "")
         million = Goal("the same, a million elements, GB/s", 300, "")
         compress = Goal("compress in GPU memory, of a copy's bytes per second", 0.4, "")
+        to_host = Goal("compress to pinned memory, stored bytes per second, of copy engine", 0.9, "")
         for case in self.of("gather_pinned"):
             self.judge_gather(case, gather, raw)
         engine = self.fastest("copy_to_device")
@@ -119,14 +120,17 @@ class Results:
                 pipeline.take(rate(case) / (case["ratio"] * engine), case)
         copy = max((traffic(case) for case in self.of("copy_on_device")), default=None)
         for case in self.of("decompress_device", "compress_device"):
-            if case["raw_bytes"] < 1 << 24:
+            if case["raw_bytes"] < 1 << 24 and case["job"] == "decompress_device":
                 million.take(rate(case) / 1e9, case)
                 continue
             if copy:
                 (bound if case["job"] == "decompress_device" else compress).take(traffic(case) / copy, case)
             if case["job"] == "decompress_device" and case["dtype"] == "bf16" and case["codec"] in ("escape", "window"):
                 bulk.take(rate(case) / 1e12, case)
-        return [gather, raw, pipeline, bound, bulk, million, compress]
+        if copy_to_host := self.fastest("copy_to_host"):
+            for case in self.of("compress_pinned"):
+                to_host.take(case["stored_bytes"] / case["median_s"] / copy_to_host, case)
+        return [gather, raw, pipeline, bound, bulk, million, compress, to_host]
 
     def judge_gather(self, case: Case, gather: Goal, raw: Goal) -> None:
         if case["row_bytes"] < MIN_ROW_BYTES or case["batch"] < MIN_BATCH or case["max_sms"] not in (0, LINK_SMS):
@@ -142,7 +146,7 @@ class Results:
 
     def copies(self) -> list[list[str]]:
         rows = [["copy", "MiB", "GB/s", "read and written, GB/s", "spread"]]
-        for case in self.of("copy_to_device", "copy_on_device"):
+        for case in self.of("copy_to_device", "copy_to_host", "copy_on_device"):
             both = f"{traffic(case) / 1e9:.0f}" if case["job"] == "copy_on_device" else NONE
             rows.append(
                 [case["job"], f"{case['raw_bytes'] >> 20}", f"{rate(case) / 1e9:.1f}", both, f"{spread(case):.0%}"]
@@ -150,12 +154,12 @@ class Results:
         return rows
 
     def bulk(self) -> list[list[str]]:
-        head = ["job", "data", "MiB", "codec", "packing", "ratio", "GB/s", "× (ratio × copy engine)"]
+        head = ["job", "data", "MiB", "codec", "packing", "ratio", "GB/s", "× (ratio × copy engine the same way)"]
         rows = [[*head, "bytes per second × copy's", "× kernel that only reads and writes", "spread"]]
-        engine = self.fastest("copy_to_device")
         copy = max((traffic(case) for case in self.of("copy_on_device")), default=None)
-        for case in self.of("decompress_device", "decompress_pinned", "compress_device"):
-            is_pinned = case["job"] == "decompress_pinned"
+        for case in self.of("decompress_device", "decompress_pinned", "compress_device", "compress_pinned"):
+            is_pinned = case["job"] in ("decompress_pinned", "compress_pinned")
+            engine = self.fastest("copy_to_device" if case["job"] == "decompress_pinned" else "copy_to_host")
             bound = self.beside(case, "read_and_write", lambda c: (*data_of(c), c["codec"], c["packing"]))
             rows.append(
                 [

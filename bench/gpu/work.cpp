@@ -2,19 +2,29 @@
 
 #include "bench/gpu/kernels.hpp"
 
+#include <memory>
+#include <numeric>
+
 namespace stillbit::bench::gpu {
 namespace {
 
 Work copy_work(const Case& which, const Data& data, const Outputs& outputs) {
-  const bool is_from_host = which.job == Job::kCopyToDevice;
-  const std::byte* const src = is_from_host ? data.raw() : data.raw_on_device();
+  const bool is_to_host = which.job == Job::kCopyToHost;
+  const cudaMemcpyKind kind = is_to_host                        ? cudaMemcpyDeviceToHost
+                              : which.job == Job::kCopyToDevice ? cudaMemcpyHostToDevice
+                                                                : cudaMemcpyDeviceToDevice;
+  const std::byte* const src = kind == cudaMemcpyHostToDevice ? data.raw() : data.raw_on_device();
+  std::byte* const dst = is_to_host ? outputs.pinned.get() : outputs.device.get();
   const std::uint64_t num_bytes = which.data.num_bytes;
   Work work;
-  work.run = [=, dst = outputs.device.get()](std::uint64_t, cudaStream_t stream) {
-    require(
-        cudaMemcpyAsync(dst, src, num_bytes, is_from_host ? cudaMemcpyHostToDevice : cudaMemcpyDeviceToDevice, stream),
-        "cudaMemcpyAsync");
+  work.run = [=](std::uint64_t, cudaStream_t stream) {
+    require(cudaMemcpyAsync(dst, src, num_bytes, kind, stream), "cudaMemcpyAsync");
   };
+  if (is_to_host) {
+    work.expand = [=, out = outputs.device.get()](cudaStream_t stream) {
+      require(cudaMemcpyAsync(out, dst, num_bytes, cudaMemcpyHostToDevice, stream), "cudaMemcpyAsync");
+    };
+  }
   work.verified_rows = which.data.num_rows();
   work.raw_bytes = work.stored_bytes = num_bytes;
   return work;
@@ -86,6 +96,56 @@ Work decompress_work(const Case& which, Data& data, const Outputs& outputs) {
   return work;
 }
 
+/// A table that is filled by the first call, and in which later ones replace all rows: their slots and tails are the
+/// same, and so is what the kernel does but for a pass over the index.
+class Compressing {
+ public:
+  Compressing(const Case& which, const CompressedTensor& tensor, const std::byte* rows)
+      : rows_(rows),
+        num_rows_(which.data.num_rows()),
+        index_(device_memory(num_rows_ * sizeof(std::int64_t))),
+        table_(tensor,
+               {.placement = which.job == Job::kCompressPinned ? cuda::Placement::kPinned : cuda::Placement::kDevice,
+                .capacity_rows = num_rows_,
+                .overflow_bytes = which.data.num_bytes / 8,
+                .is_empty = true}) {
+    std::vector<std::int64_t> index(num_rows_);
+    std::iota(index.begin(), index.end(), std::int64_t{0});
+    require(cudaMemcpy(index_.get(), index.data(), num_rows_ * sizeof(std::int64_t), cudaMemcpyHostToDevice),
+            "cudaMemcpy");
+  }
+
+  void run(cudaStream_t stream) {
+    if (table_.num_rows() == 0) {
+      table_.append(rows_, num_rows_, stream);
+    } else {
+      table_.update(reinterpret_cast<const std::int64_t*>(index_.get()), rows_, num_rows_, stream);
+    }
+  }
+
+  [[nodiscard]] const cuda::Table& table() const { return table_; }
+
+ private:
+  const std::byte* rows_;
+  std::uint64_t num_rows_;
+  DeviceMemory index_;
+  cuda::Table table_;
+};
+
+Work compress_work(const Case& which, Data& data, const Outputs& outputs) {
+  Work work = tensor_work(which, data);
+  const auto compressing =
+      std::make_shared<Compressing>(which, data.tensor(which.codec, which.packing), data.raw_on_device());
+  const cuda::TableMemory& memory = compressing->table().memory();
+  if (!memory.note.empty()) throw Skip{memory.note};
+  work.run = [compressing](std::uint64_t, cudaStream_t stream) { compressing->run(stream); };
+  work.expand = [compressing, out = outputs.device.get()](cudaStream_t stream) {
+    compressing->table().decompress(out, stream);
+  };
+  work.check = [compressing](cudaStream_t stream) { compressing->table().check(stream); };
+  return work;
+}
+
 std::uint64_t num_different(const std::byte* rows, std::uint64_t row_bytes, const std::int64_t* index,
                             std::uint64_t num_rows, const Outputs& outputs, cudaStream_t stream) {
   auto* const count = reinterpret_cast<unsigned long long*>(outputs.count.get());
@@ -102,6 +162,7 @@ std::uint64_t num_different(const std::byte* rows, std::uint64_t row_bytes, cons
 Work prepare(const Case& which, Data& data, const Outputs& outputs) {
   switch (which.job) {
     case Job::kCopyToDevice:
+    case Job::kCopyToHost:
     case Job::kCopyOnDevice:
       return copy_work(which, data, outputs);
     case Job::kReadAndWrite:
@@ -111,6 +172,9 @@ Work prepare(const Case& which, Data& data, const Outputs& outputs) {
     case Job::kGatherPinned:
     case Job::kGatherDevice:
       return gather_work(which, data, outputs);
+    case Job::kCompressPinned:
+    case Job::kCompressDevice:
+      return compress_work(which, data, outputs);
     default:
       return decompress_work(which, data, outputs);
   }
@@ -119,6 +183,7 @@ Work prepare(const Case& which, Data& data, const Outputs& outputs) {
 bool is_exact(const Work& work, const Data& data, const Outputs& outputs, cudaStream_t stream) {
   require(cudaMemsetAsync(outputs.device.get(), 0xA5, work.raw_bytes, stream), "cudaMemsetAsync");
   work.run(0, stream);
+  if (work.expand) work.expand(stream);
   require(cudaStreamSynchronize(stream), "the first call");
   if (work.check) work.check(stream);
   return work.verified_rows == 0 || num_different(data.raw_on_device(), data.which().row_bytes, work.verified_index,

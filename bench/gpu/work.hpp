@@ -28,11 +28,13 @@ struct Work {
   std::function<void(std::uint64_t call, cudaStream_t stream)> run;
   /// Throws when a call, which has to be over, met something malformed. Null: nothing can be.
   std::function<void(cudaStream_t stream)> check;
+  /// Puts what expands a call's result to where other jobs write. Null: the call itself writes there.
+  std::function<void(cudaStream_t stream)> expand;
   const std::int64_t* verified_index = nullptr;  ///< the rows that call 0 writes; null: all of them in order
   std::uint64_t verified_rows = 0;               ///< 0: what is written means nothing
   bool is_on_cpu = false;                        ///< takes its time on the CPU, too
-  std::uint64_t raw_bytes = 0;                   ///< what a call writes
-  std::uint64_t stored_bytes = 0;                ///< what a call has to read to do so
+  std::uint64_t raw_bytes = 0;                   ///< what a call writes, or compresses
+  std::uint64_t stored_bytes = 0;                ///< what a call has to read to do so, or what it compresses to
   double ratio = 1;
   double transfer_ratio = 1;
 };
@@ -40,7 +42,7 @@ struct Work {
 /// Makes what the case needs. Throws Skip.
 Work prepare(const Case& which, Data& data, const Outputs& outputs);
 
-/// Whether call 0 writes the right bytes, over memory that held others.
+/// Whether a call writes the right bytes, over memory that held others.
 bool is_exact(const Work& work, const Data& data, const Outputs& outputs, cudaStream_t stream);
 
 /// Throws unless a single wrong byte is found.
