@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # All that needs a GPU, in one call of less than nine minutes: builds for the GPU at hand, runs the tests, the checks of
 # compute-sanitizer and the benchmarks, and leaves OUT/gpu_check.json (what was done, where, and how it went), bench.json
-# and tables.md (the benchmarks), gpu_tests.json, and gpu_check.log (everything that was printed).
+# and tables.md (the benchmarks), nvcomp.json (where it is installed), gpu_tests.json, and gpu_check.log (everything that
+# was printed).
 #
 #   scripts/gpu_check.sh OUT               exit status 1 when something failed; what is skipped says so
 #   scripts/gpu_check.sh --fetch FOLDER    puts the libraries that a build needs there, for machines without a network
@@ -19,7 +20,8 @@ out=${1:?usage: scripts/gpu_check.sh OUT}
 export STILLBIT_DEPS
 [ ! -d /usr/local/cuda/bin ] || PATH=$PATH:/usr/local/cuda/bin
 
-packages=(nlohmann-json3-dev libxxhash-dev libgtest-dev librapidcheck-dev libcli11-dev)
+# The command is not built: neither what it parses arguments with nor what its report draws with is needed.
+packages=(nlohmann-json3-dev libxxhash-dev libgtest-dev librapidcheck-dev)
 
 if [ "$out" = --fetch ]; then
   folder=${2:?usage: scripts/gpu_check.sh --fetch FOLDER}
@@ -40,7 +42,7 @@ rm -rf "$steps"
 mkdir -p "$steps"
 log=$out/gpu_check.log
 : >"$log"
-rm -f "$out"/{gpu_check,bench,gpu_tests}.json "$out/tables.md"
+rm -f "$out"/{gpu_check,bench,nvcomp,gpu_tests}.json "$out/tables.md"
 total=${STILLBIT_GPU_SECONDS:-530}
 begin=$SECONDS
 bench_reserve=150
@@ -221,6 +223,12 @@ if changes=$(git status --porcelain 2>/dev/null); then
 else
   is_dirty=null
 fi
+# What others decompress on the same kind of data, where it is installed.
+nvcomp=
+if $has_gpu && python3 -c 'import cupy; from nvidia import nvcomp' 2>/dev/null; then nvcomp=python3; fi
+gpu_step nvcomp "$nvcomp" 60 $bench_reserve \
+  bash -c 'python3 bench/gpu/nvcomp.py --json "$0" || echo "nvCOMP could not be measured: see above"' "$out/nvcomp.json"
+
 bench_seconds=$(($(remaining) - 30))
 gpu_step benchmarks "$bench" $((bench_seconds + 20)) 0 "$bench" --seconds="$bench_seconds" --json="$out/bench.json" --commit="$commit"
 if $has_gpu && grep -q '^ "skipped"' "$out/bench.json" 2>/dev/null; then
@@ -264,7 +272,7 @@ PYTHON
 if grep -lqE '^failed$' "$steps"/*; then exit 1; fi
 for path in "$steps"/*; do
   { read -r name; read -r status; } <"$path"
-  case $name in memcheck | racecheck | initcheck | synccheck | benchmarks) continue ;; esac
+  case $name in memcheck | racecheck | initcheck | synccheck | nvcomp | benchmarks) continue ;; esac
   [ "$status" != timeout ] || exit 1
 done
 exit 0
