@@ -172,7 +172,15 @@ void bind_tensor(nb::module_& module) {
       .def("update", update, nb::arg("index"), nb::arg("num_index"), nb::arg("rows"), nb::arg("rows_bytes"))
       .def("append", append, nb::arg("rows"), nb::arg("rows_bytes"))
       .def("compact", compact)
-      .def("verify", verify, nb::arg("num_threads"));
+      .def("verify", verify, nb::arg("num_threads"))
+      .def(
+          "verify_stored",
+          [](const Handle& handle, unsigned num_threads) {
+            const LongCall call;
+            const Reading lock(handle.mutex);
+            handle.tensor.verify_stored(num_threads);
+          },
+          nb::arg("num_threads"), "Checks what is mapped from a file, and expands nothing.");
   nb::class_<Lookup>(module, "Lookup", "Bags of rows of a tensor, and where what they are pooled to goes.")
       .def(nb::init<std::shared_ptr<Handle>, Address, std::size_t, unsigned, Address, std::size_t, unsigned, bool,
                     const std::string&, std::optional<Address>, std::size_t, std::optional<std::uint64_t>, Address,

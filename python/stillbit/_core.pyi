@@ -74,6 +74,9 @@ class Tensor:
 
     def verify(self, num_threads: int) -> None: ...
 
+    def verify_stored(self, num_threads: int) -> None:
+        """Checks what is mapped from a file, and expands nothing."""
+
 class Lookup:
     """Bags of rows of a tensor, and where what they are pooled to goes."""
 

@@ -262,10 +262,15 @@ void CompressedTensor::gather(std::span<const std::int32_t> index, std::span<std
   unwrap(with_decoder(*impl_, [&](const Decoder& decoder) { return decoder.gather(index, out.data(), num_threads); }));
 }
 
+void CompressedTensor::verify_stored(unsigned num_threads) const {
+  const BulkAccess bulk(impl_->mapped);
+  if (!impl_->mapped.empty()) unwrap(check_payload(impl_->mapped, impl_->header.payload_checksum, num_threads));
+}
+
 void CompressedTensor::verify(unsigned num_threads) const {
   const Impl& impl = *impl_;
   const BulkAccess bulk(impl.mapped);
-  if (!impl.mapped.empty()) unwrap(check_payload(impl.mapped, impl.header.payload_checksum, num_threads));
+  verify_stored(num_threads);
   unwrap(with_decoder(impl, [&](const Decoder& decoder) -> Result<void> {
     const auto ignore = [](std::uint64_t, Bytes) { return Result<void>(); };
     if (impl.is_unchanged) return decoder.expand_verified(num_threads, ignore);

@@ -160,6 +160,7 @@ def test_decompress_compares_the_checksum_if_asked(tmp_path: Path) -> None:
         assert t.codec == codec
         for num_threads in (1, 2):
             assert_same(t.decompress(verify=True, num_threads=num_threads), array)
+            t._handle.verify_stored(num_threads)
         del t
         raw = bytearray((tmp_path / "x.safetensors").read_bytes())
         raw[-1000] ^= 1
@@ -168,6 +169,8 @@ def test_decompress_compares_the_checksum_if_asked(tmp_path: Path) -> None:
         t.decompress()
         with pytest.raises(sb.CorruptError, match="checksum"):
             t.decompress(verify=True)
+        with pytest.raises(sb.CorruptError, match="the stored bytes do not have their checksum"):
+            t._handle.verify_stored(1)
     changed = sb.compress(array, packing="slotted")
     changed.update([0], array[1:2])
     assert_same(changed.decompress(verify=True)[:1], array[1:2])  # there is no checksum to compare

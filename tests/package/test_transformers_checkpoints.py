@@ -67,6 +67,32 @@ def test_loads_to_the_same(kind: str, tmp_path: Path) -> None:
         assert torch.equal(one, other)
 
 
+def test_parameters_are_expanded_where_they_are_going_to_be(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from stillbit.transformers import quantizer
+
+    places = {"model.a": 1, "model.b": "cuda:2", "model.c": "disk", "model.d": torch.device("cpu"), "": "meta"}
+    found = [quantizer.place_of(f"model.{each}.weight", places) for each in "abcde"]
+    assert found == [torch.device("cuda", 1), torch.device("cuda", 2), *[torch.device("cpu")] * 3]
+    assert quantizer.place_of("model.a.weight", None) == torch.device("cpu")
+    asked: list[Any] = []
+    place_of = quantizer.place_of
+    monkeypatch.setattr(quantizer, "place_of", lambda *about: asked.append(about) or place_of(*about))
+    source = tiny_model("mixtral")
+    model = from_pretrained(save(source, tmp_path), device_map={"": "cpu"})
+    assert_same_state(state_of(model), state_of(source))
+    names = {name for name, _ in asked}
+    assert names and names <= set(dict(model.named_parameters()))
+    assert all(device_map == {"": torch.device("cpu")} or device_map == {"": "cpu"} for _, device_map in asked)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no GPU")
+def test_a_gpu_expands_what_goes_there(tmp_path: Path) -> None:
+    source = tiny_model("mixtral")
+    model = from_pretrained(save(source, tmp_path), device_map="cuda")
+    assert all(parameter.is_cuda for parameter in model.parameters())
+    assert_same_state(state_of(model.cpu()), state_of(source))
+
+
 @pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
 def test_dtypes(dtype: Any, tmp_path: Path) -> None:
     source = tiny_model("gpt2", dtype)

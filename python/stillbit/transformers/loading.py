@@ -40,7 +40,7 @@ def load(path: PathLike, *, device: Any = "cpu", num_threads: int = 0, verify: b
     num_threads : int
         0 for all processors.
     verify : bool
-        Compare the checksum of every tensor, on a CPU.
+        Compare the checksum of every tensor; of those that a GPU expands, that of what is stored.
 
     Returns
     -------
@@ -157,16 +157,19 @@ def expand(tensor: CompressedTensor | ShardedTensor, out: Tensor, num_threads: i
             expand(part, out[begin : begin + len(part)], num_threads, verify)
             begin += len(part)
     elif out.is_cuda:
-        table = tensor.cuda(out.device)
+        if verify:
+            tensor._handle.verify_stored(num_threads)
+        # A mapped file's pages are pinned where they are, and crossed by the copy engine while the GPU expands.
+        table = tensor.cuda(out.device, "pinned" if tensor._source is None else "in_place")
         table.decompress(out)
         table.check()
     else:
         tensor.decompress(out, num_threads=num_threads, verify=verify)
 
 
-def expanded(file: Path, name: str, tensor: CompressedTensor | ShardedTensor) -> Tensor:
-    """Return a tensor of a file, expanded by all processors, its checksum compared."""
-    out = torch.empty(tensor.shape, dtype=torch_kind().dtype(tensor.dtype_name))
+def expanded(file: Path, name: str, tensor: CompressedTensor | ShardedTensor, device: torch.device) -> Tensor:
+    """Return a tensor of a file, expanded where it is going to be, by all processors or a GPU; checksums compared."""
+    out = torch.empty(tensor.shape, dtype=torch_kind().dtype(tensor.dtype_name), device=device)
     with _named(file, name, tensor):
         expand(tensor, out, 0, True)
     return out

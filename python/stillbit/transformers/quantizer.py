@@ -23,6 +23,7 @@ from transformers.core_model_loading import (
     WeightConverter,
     WeightRenaming,
     dot_natural_key,
+    get_device,
     rename_source_key,
 )
 from transformers.quantizers.auto import register_quantization_config, register_quantizer
@@ -68,6 +69,7 @@ class StillbitQuantizer(HfQuantizer):
     def __init__(self, quantization_config: StillbitConfig, **kwargs: Any) -> None:
         super().__init__(quantization_config, **kwargs)
         self._files: list[Path] = []
+        self._device_map: Any = None
         self._conversions: list[Any] = []  # of the model
 
     def validate_environment(self, *args: Any, device_map: Any = None, **kwargs: Any) -> None:
@@ -95,6 +97,7 @@ class StillbitQuantizer(HfQuantizer):
 
     def _process_model_before_weight_loading(self, model: Any, **kwargs: Any) -> Any:
         self._files = [Path(file) for file in kwargs.get("checkpoint_files") or []]
+        self._device_map = kwargs.get("device_map")
         if not self._files:
             raise InvalidArgumentError("a compressed checkpoint is loaded from its files, not from a state dict")
         return model
@@ -102,7 +105,7 @@ class StillbitQuantizer(HfQuantizer):
     def update_weight_conversions(self, weight_conversions: list[Any], model: Any) -> list[Any]:
         """Put one converter in the place of all: it applies them to what payloads expand to."""
         self._conversions = weight_conversions
-        return [PayloadConverter(Checkpoint(self._files, weight_conversions, model))]
+        return [PayloadConverter(Checkpoint(self._files, weight_conversions, model, self._device_map))]
 
     def get_new_dtype(self, converter: Any, param: Any, dtype: Any) -> Any:
         """Leave payloads as they are, and let what they expand to be cast."""
@@ -125,9 +128,10 @@ class StillbitQuantizer(HfQuantizer):
 
 
 class Checkpoint:
-    """The tensors of compressed files, and which parameter each belongs to."""
+    """The tensors of compressed files, and which parameter each belongs to, and where that is going to be."""
 
-    def __init__(self, files: list[Path], conversions: list[Any], model: Any) -> None:
+    def __init__(self, files: list[Path], conversions: list[Any], model: Any, device_map: Any = None) -> None:
+        self._device_map = device_map
         self.tensors: dict[str, Any] = {}
         self._file_of: dict[str, Path] = {}
         self._payload_of: dict[str, str] = {}
@@ -186,18 +190,33 @@ class Checkpoint:
 
     def _value(self, parameter: str, dtype: Any, context: dict[str, Any]) -> dict[str, Any]:
         sources = self._sources[parameter]
+        place = place_of(parameter, self._device_map)
         if None in sources:
-            return {parameter: self._expanded(sources[None][-1], dtype)}
+            return {parameter: self._expanded(sources[None][-1], dtype, place)}
         converter = deepcopy(self._converter_of[next(iter(sources))])
         for pattern, names in sources.items():
             for name in names:
-                converter.add_tensor(parameter, name, pattern, self._expanded(name, dtype))
+                converter.add_tensor(parameter, name, pattern, self._expanded(name, dtype, place))
         values: dict[str, Any] = converter.convert(parameter, **context)
         return values
 
-    def _expanded(self, name: str, dtype: Any) -> Tensor:
-        value = expanded(self._file_of[name], name, self.tensors[name])
+    def _expanded(self, name: str, dtype: Any, place: torch.device) -> Tensor:
+        value = expanded(self._file_of[name], name, self.tensors[name], place)
         return value.to(dtype) if dtype is not None and value.is_floating_point() else value
+
+
+def place_of(parameter: str, device_map: Any) -> torch.device:
+    """Return where a parameter is expanded: on the GPU that it is going to be on, else on the CPU.
+
+    transformers moves values to where they belong, which is nothing to do for those that are there.
+    """
+    if not isinstance(device_map, Mapping) or not device_map:
+        return torch.device("cpu")
+    place = get_device(dict(device_map), parameter)
+    if isinstance(place, int):
+        return torch.device("cuda", place)
+    found = torch.device("cpu" if place == "disk" else place)
+    return found if found.type == "cuda" else torch.device("cpu")
 
 
 def _payloads(file: Path) -> dict[str, str]:
