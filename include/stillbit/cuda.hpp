@@ -111,6 +111,13 @@ class Table {
   void gather(const std::int32_t* index, std::uint64_t num_index, void* out, Stream stream,
               const GatherOptions& options = {}) const;
 
+  /// Gathers and pools read some rows raw, from nearer memory, from now on: row r, where slots[r] is not 0, at rows +
+  /// (slots[r] − 1) × row_bytes(). Both are in the GPU's memory, which is the caller's, who may change them by what
+  /// stands on the stream between calls; slots above `num_fast_rows` count as 0. There is a slot for each row of the
+  /// table; `rows` is aligned to 16, and 16 bytes behind its end are readable. Rows that `update` changes must have no
+  /// slot. Null: none. For slotted tensors.
+  void set_fast_rows(const std::uint32_t* slots, const void* rows, std::uint64_t num_fast_rows);
+
   /// Expands the rows of bags and pools them into `out`, back to back: bags.num_bags() × row_bytes() bytes. See `pool`,
   /// which does so for several tables at once.
   void pool(const Bags& bags, void* out, Stream stream, std::uint32_t max_sms = 0) const;

@@ -138,6 +138,13 @@ void bind_cuda(nb::module_& module) {
             return std::make_shared<Handle>(self.table->tensor(reinterpret_cast<cuda::Stream>(stream)));
           },
           nb::arg("stream"), "The table as it is now, in the host's memory.")
+      .def(
+          "set_fast_rows",
+          [](CudaTable& self, Address slots, Address rows, std::uint64_t num_fast_rows) {
+            self.table->set_fast_rows(reinterpret_cast<const std::uint32_t*>(slots),
+                                      reinterpret_cast<const void*>(rows), num_fast_rows);
+          },
+          nb::arg("slots"), nb::arg("rows"), nb::arg("num_fast_rows"))
       .def_prop_ro("num_rows", [](const CudaTable& self) { return self.table->num_rows(); })
       .def(
           "check",

@@ -29,6 +29,13 @@ def count(value: Any, what: str) -> int:
     raise InvalidArgumentError(f"{what} is an integer from 0 to {_MAX_COUNT}, not {value!r}")
 
 
+def byte_count(value: Any, what: str) -> int:
+    """Return a number of bytes."""
+    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and 0 <= value < 2**63:
+        return int(value)
+    raise InvalidArgumentError(f"{what} is a number of bytes, not {value!r}")
+
+
 def notes(metadata: Mapping[str, str] | None) -> dict[str, str]:
     """Return what is to be kept in a file."""
     result = dict(metadata or {})

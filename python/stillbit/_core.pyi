@@ -177,6 +177,8 @@ class CudaTable:
     def read(self, stream: int) -> Tensor:
         """The table as it is now, in the host's memory."""
 
+    def set_fast_rows(self, slots: int, rows: int, num_fast_rows: int) -> None: ...
+
     @property
     def num_rows(self) -> int: ...
 

@@ -13,11 +13,12 @@ from typing import Any
 from . import _core
 from ._arguments import count
 from ._cuda_pool import Request, pool, run
+from ._cuda_tiers import TieredTable
 from ._kinds import torch_kind
 from .errors import InvalidArgumentError
 from .tensor import CompressedTensor
 
-__all__ = ["Table", "device_count", "is_available", "pool", "why_not_available"]
+__all__ = ["Table", "TieredTable", "device_count", "is_available", "pool", "why_not_available"]
 
 PLACEMENTS = ("pinned", "in_place", "device")
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from . import _core, _index, _kinds
-from ._arguments import words
+from ._arguments import byte_count, words
 from ._compress import compress
 from ._rows import Array, Index, Rows
 from .errors import InvalidArgumentError, UnsupportedError
@@ -161,8 +161,8 @@ class TieredTable(Rows):
         if not isinstance(prefetch_share, (int, float)):
             raise InvalidArgumentError(f"prefetch_share is a number from 0 to 0.5, not {prefetch_share!r}")
         limits = (
-            _byte_count(fast_nbytes, "fast_nbytes"),
-            None if warm_nbytes is None else _byte_count(warm_nbytes, "warm_nbytes"),
+            byte_count(fast_nbytes, "fast_nbytes"),
+            None if warm_nbytes is None else byte_count(warm_nbytes, "warm_nbytes"),
             _POLICIES[policy],
             float(prefetch_share),
         )
@@ -292,12 +292,6 @@ class TieredTable(Rows):
 
     def __reduce_ex__(self, protocol: Any) -> Any:
         raise UnsupportedError("a table in tiers is not pickled: make one in the other process, or let it be forked")
-
-
-def _byte_count(value: Any, what: str) -> int:
-    if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and 0 <= value < 2**63:
-        return int(value)
-    raise InvalidArgumentError(f"{what} is a number of bytes, not {value!r}")
 
 
 def _wide(index: Index) -> tuple[_kinds.Kind, Any]:

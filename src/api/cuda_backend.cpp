@@ -134,6 +134,11 @@ bool gather(DeviceTable* table, const GatherJob& job, Failure* failure) {
   return guarded(failure, [&] { return table->gather(job); });
 }
 
+bool set_fast_rows(DeviceTable* table, const std::uint32_t* slots, const std::byte* rows, std::uint64_t num_fast_rows,
+                   Failure* failure) {
+  return guarded(failure, [&] { return table->set_fast_rows(slots, rows, num_fast_rows); });
+}
+
 bool pool_bags(const PoolJob* jobs, std::uint64_t num_jobs, std::uint32_t max_sms, void* stream, Failure* failure) {
   return guarded(failure, [&] {
     return pool({jobs, static_cast<std::size_t>(num_jobs)}, max_sms, static_cast<cudaStream_t>(stream));
@@ -187,6 +192,7 @@ constexpr Backend kBackend{.version = kBackendVersion,
                            .destroy = destroy,
                            .memory = memory,
                            .gather = gather,
+                           .set_fast_rows = set_fast_rows,
                            .pool = pool_bags,
                            .decompress = decompress,
                            .append = append,

@@ -58,6 +58,12 @@ void pool(std::span<const PoolRequest> requests, Stream stream, std::uint32_t ma
   if (!backend.pool(jobs.data(), jobs.size(), max_sms, stream, &failure)) fail(failure);
 }
 
+void Table::set_fast_rows(const std::uint32_t* slots, const void* rows, std::uint64_t num_fast_rows) {
+  Failure failure;
+  if (!impl_->backend.set_fast_rows(impl_->table, slots, static_cast<const std::byte*>(rows), num_fast_rows, &failure))
+    fail(failure);
+}
+
 void Table::pool(const Bags& bags, void* out, Stream stream, std::uint32_t max_sms) const {
   const PoolRequest request{this, bags, out, row_bytes()};
   cuda::pool({&request, 1}, stream, max_sms);

@@ -20,7 +20,7 @@
 namespace stillbit::cuda {
 
 /// Changes with anything in this file: core and library must be of one build.
-inline constexpr std::uint32_t kBackendVersion = 2;
+inline constexpr std::uint32_t kBackendVersion = 3;
 inline constexpr const char* kBackendSymbol = "stillbit_cuda_backend";
 
 /// Why a call failed.
@@ -75,6 +75,8 @@ struct Backend {
   void (*destroy)(DeviceTable* table) = nullptr;
   TableMemory (*memory)(const DeviceTable* table) = nullptr;
   bool (*gather)(DeviceTable* table, const GatherJob& job, Failure* failure) = nullptr;
+  bool (*set_fast_rows)(DeviceTable* table, const std::uint32_t* slots, const std::byte* rows,
+                        std::uint64_t num_fast_rows, Failure* failure) = nullptr;
   bool (*pool)(const PoolJob* jobs, std::uint64_t num_jobs, std::uint32_t max_sms, void* stream,
                Failure* failure) = nullptr;
   bool (*decompress)(DeviceTable* table, void* out, void* stream, Failure* failure) = nullptr;

@@ -250,6 +250,20 @@ Result<void> DeviceTable::gather(const GatherJob& job) {
                 policy, static_cast<cudaStream_t>(job.stream));
 }
 
+Result<void> DeviceTable::set_fast_rows(const std::uint32_t* slots, const std::byte* rows,
+                                        std::uint64_t num_fast_rows) {
+  if (slots != nullptr) {
+    if (!table_.is_slotted) return unsupported("rows lie raw beside the others where the tensor is slotted");
+    STILLBIT_TRY(const DeviceScope scope, DeviceScope::enter(device_));
+    STILLBIT_CHECK(check_memory(slots, "slots", 4));
+    STILLBIT_CHECK(check_memory(rows, "rows", 16));
+  }
+  table_.fast_slots = slots;
+  table_.fast_rows = rows;
+  table_.num_fast_rows = num_fast_rows;
+  return {};
+}
+
 warp::BagTable DeviceTable::bags(const warp::BagRequest& request) const noexcept {
   warp::BagTable made{.table = table_, .request = request, .plan = plan_.data(), .status = status()};
   made.request.tiles_per_row = tiles_per_row_;

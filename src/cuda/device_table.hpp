@@ -29,6 +29,9 @@ class DeviceTable {
   }
 
   Result<void> gather(const GatherJob& job);
+  /// Reads these rows from there from now on (warp::Table). Null: none.
+  Result<void> set_fast_rows(const std::uint32_t* slots, const std::byte* rows, std::uint64_t num_fast_rows);
+
   /// What a launch needs to pool bags (pool.hpp).
   [[nodiscard]] warp::BagTable bags(const warp::BagRequest& request) const noexcept;
   [[nodiscard]] Pool pool() const noexcept { return pool_; }

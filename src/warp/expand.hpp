@@ -69,11 +69,24 @@ STILLBIT_WARP bool part_in_tile(Warp& warp, const Table& table, std::uint64_t ti
   return true;
 }
 
+/// A row that lies raw in nearer memory: a tile that is stored raw, and lies so far from the others.
+STILLBIT_WARP Item fast_item(const Table& table, std::uint64_t place, std::uintptr_t out) {
+  const std::uintptr_t src = reinterpret_cast<std::uintptr_t>(table.fast_rows) + place * table.row_bytes;
+  Item item;
+  item.place = {src - reinterpret_cast<std::uintptr_t>(table.rows), table.tile_bytes, true};
+  item.out = {out, 0, table.tile_bytes};
+  return item;
+}
+
 /// The same of a row, in the `number`-th of the tiles that it touches; the row goes to `out`. Precondition: the row is
 /// there, and rows have bytes.
 template <class Warp>
 STILLBIT_WARP bool part_of_row(Warp& warp, const Table& table, std::uint64_t row, std::uint32_t number,
                                std::uintptr_t out, Status* status, Item& item) {
+  if (const std::uint32_t place = fast_place_of(table, row); place != 0) {
+    item = fast_item(table, place - 1, out);
+    return true;
+  }
   const std::uint64_t begin = row * table.row_bytes;
   return part_in_tile(warp, table, begin / table.tile_bytes + number, begin, begin + table.row_bytes, out - begin,
                       status, item);
@@ -115,7 +128,9 @@ STILLBIT_WARP Item item_at(Warp& warp, const Table& table, const Request& reques
 template <class Warp>
 STILLBIT_WARP void request_tile(Warp& warp, const Table& table, const Item& item, std::byte* stage) {
   const std::uint64_t skipped = item.place.begin % 16;
-  const std::byte* src = table.rows + (item.place.begin - skipped);
+  // The sum may wrap around: fast rows may lie below the others.
+  const std::uintptr_t first = reinterpret_cast<std::uintptr_t>(table.rows) + (item.place.begin - skipped);
+  const auto* const src = reinterpret_cast<const std::byte*>(first);
   const std::uint32_t num_bytes = item.out.end == 0 ? 0 : item.place.num_bytes + static_cast<std::uint32_t>(skipped);
   warp.each([&](unsigned lane) {
     for (std::uint32_t at = lane * 16; at < num_bytes; at += kLanes * 16) warp.copy_async(stage + at, src + at);

@@ -26,6 +26,12 @@ struct Table {
   std::uint64_t present_begin = 0;
   std::uint64_t present_end = 0;
 
+  /// Rows that lie raw in nearer memory: fast_slots[r] is 0, or one more than the place of row r among fast_rows. Null
+  /// where there are none. Every row is a tile then.
+  const std::uint32_t* fast_slots = nullptr;
+  const std::byte* fast_rows = nullptr;
+  std::uint64_t num_fast_rows = 0;
+
   std::uint64_t num_rows = 0;   ///< of the tensor
   std::uint64_t row_bytes = 0;  ///< of the tensor's rows
   std::uint64_t num_tiles = 0;
@@ -88,6 +94,13 @@ STILLBIT_WARP Place place_of(const Table& table, std::uint64_t tile) {
   }
   if (begin < table.present_begin || end > table.present_end) return {};
   return {begin, static_cast<std::uint32_t>(end - begin), true};
+}
+
+/// A row's place among those that lie raw in nearer memory, counted from 1; 0 if it does not.
+STILLBIT_WARP std::uint32_t fast_place_of(const Table& table, std::uint64_t row) {
+  if (table.fast_slots == nullptr) return 0;
+  const std::uint32_t slot = table.fast_slots[row];
+  return slot > table.num_fast_rows ? 0 : slot;
 }
 
 /// The fields of a slot that is not all row (docs/format.md, "Packing 1: slotted").

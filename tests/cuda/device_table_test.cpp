@@ -156,6 +156,38 @@ TEST_F(Tables, AGatherNeitherAllocatesNorWaits) {
   EXPECT_EQ(FakeRuntime::get().num_calls_that_wait, before);
 }
 
+TEST_F(Tables, RowsThatLieRawInTheGpusMemoryAreReadThere) {
+  const CompressedTensor tensor = compressed(Codec::kWindow, Packing::kSlotted, {700, 100});
+  const auto table = table_of(tensor, Placement::kPinned);
+  std::vector<std::uint32_t> slots(700);
+  slots[5] = 2;
+  const cuda::DeviceMemory d_slots = cuda::DeviceMemory::holding(std::as_bytes(std::span(slots))).value();
+  const cuda::DeviceMemory fast = cuda::DeviceMemory::holding(std::vector<std::byte>(400, std::byte{7})).value();
+  const auto* const map = reinterpret_cast<const std::uint32_t*>(d_slots.data());
+  ASSERT_TRUE(table.value()->set_fast_rows(map, fast.data(), 2).ok());
+  const std::vector<std::int64_t> index{4, 5};
+  const cuda::DeviceMemory d_index = cuda::DeviceMemory::holding(std::as_bytes(std::span(index))).value();
+  const cuda::DeviceMemory out = on_device(400);
+  const auto gather = [&] {
+    ASSERT_TRUE(
+        table.value()->gather({.index = d_index.data(), .num_index = 2, .out = out.data(), .stream = stream_}).ok());
+    ASSERT_EQ(table.value()->check(stream_).value().fault, 0U);
+  };
+  std::vector<std::byte> rows(400);
+  tensor.gather(std::span<const std::int64_t>(index), rows);
+  gather();
+  EXPECT_TRUE(std::equal(rows.begin(), rows.begin() + 200, out.data()));
+  EXPECT_TRUE(std::all_of(out.data() + 200, out.data() + 400, [](std::byte byte) { return byte == std::byte{7}; }));
+  ASSERT_TRUE(table.value()->set_fast_rows(nullptr, nullptr, 0).ok());
+  gather();
+  EXPECT_TRUE(std::equal(rows.begin(), rows.end(), out.data()));
+
+  EXPECT_EQ(table.value()->set_fast_rows(slots.data(), fast.data(), 2).fault().message,
+            "slots is in host memory that is not pinned");
+  const auto packed = table_of(compressed(Codec::kWindow, Packing::kPacked, {700, 100}), Placement::kPinned);
+  EXPECT_EQ(packed.value()->set_fast_rows(map, fast.data(), 2).fault().code, ErrorCode::kUnsupported);
+}
+
 TEST_F(Tables, PinnedMemoryThatIsRefusedIsPinnedPieceByPiece) {
   FakeRuntime::get().max_host_alloc_bytes = 1000;
   const CompressedTensor tensor = compressed(Codec::kWindow, Packing::kSlotted, {700, 100});

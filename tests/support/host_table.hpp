@@ -60,6 +60,13 @@ class HostTable {
   [[nodiscard]] warp::BagTable bags(const Bags& bags, std::byte* out, std::uint64_t out_stride,
                                     warp::Status* status) const;
 
+  /// Has rows lie raw in nearer memory, which stays the caller's.
+  void set_fast_rows(const std::uint32_t* slots, const std::byte* rows, std::uint64_t num_fast_rows) {
+    table_.fast_slots = slots;
+    table_.fast_rows = rows;
+    table_.num_fast_rows = num_fast_rows;
+  }
+
   [[nodiscard]] const warp::Table& table() const { return table_; }
   [[nodiscard]] Codec codec() const { return codec_; }
   [[nodiscard]] unsigned view_bytes() const { return view_bytes_; }
