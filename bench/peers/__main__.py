@@ -21,12 +21,17 @@ import tables
 
 def results_of(parts: list[data.Table], name: str) -> dict[str, measure.Result]:
     """Return what each compressor made of a table, by its name."""
-    results = {"memcpy": measure.Result(), "stillbit": measure.Result(), "stillbit, slotted": measure.Result()}
+    ours = {
+        "stillbit": {},
+        "stillbit, slotted": {"packing": "slotted"},
+        "stillbit, smallest": {"objective": "smallest"},
+    }
+    results = {label: measure.Result() for label in ("memcpy", *ours)}
     codecs = peers.installed()
     for part in parts:
         results["memcpy"] += measure.raw(part)
-        results["stillbit"] += measure.stillbit(part, "packed")
-        results["stillbit, slotted"] += measure.stillbit(part, "slotted")
+        for label, options in ours.items():
+            results[label] += measure.stillbit(part, options)
         for peer, module, label in codecs:
             results.setdefault(label, measure.Result())
             results[label] += measure.peer(peer(module, part.elements), part)

@@ -87,10 +87,10 @@ def raw(table: Table) -> Result:
     return Result(rows.nbytes, rows.nbytes, rows.nbytes, copy, copy, gather, gathered.nbytes)
 
 
-def stillbit(table: Table, packing: str) -> Result:
-    """Compress with Stillbit: codec and plan are its own choice."""
+def stillbit(table: Table, chosen: dict[str, str]) -> Result:
+    """Compress with Stillbit, packed where nothing else is chosen: codec and plan are its own choice."""
     rows, index = table.rows, index_of(table)
-    options: dict[str, Any] = {"packing": packing, "num_threads": 1}
+    options: dict[str, Any] = {"packing": "packed", "num_threads": 1, **chosen}
     if table.elements in ("BF16", "F8_E4M3"):
         options["as_dtype"] = table.elements
     compressed = sb.compress(rows, **options)

@@ -72,7 +72,7 @@ def draw(results: Results, path: Path) -> None:
         len(groups), 2, sharey="row", squeeze=False, height_ratios=[len(group) + 0.6 for group in groups]
     )
     for number, (group, axes) in enumerate(zip(groups, rows, strict=True)):
-        for name, marker in zip(names, "DoXsv^P*", strict=False):
+        for name, marker in zip(names, "DopXsv^P*", strict=False):
             ours = name.startswith("stillbit")
             style = {"s": 52 if ours else 40, "marker": marker, "alpha": 0.85, "zorder": 3 if ours else 2}
             ratios = [results[table][name].ratio for table in group]
