@@ -12,13 +12,8 @@ class StreamReader {
             std::uint8_t* indices) {
     for (std::uint64_t begin = 0; begin < count; begin += kStates) {
       const std::uint64_t left = count - begin;
-      for (unsigned half = 0; half < 2; ++half) {
-        const std::uint64_t at = begin + std::uint64_t{half} * kLanes;
-        if (half * kLanes >= left) break;
-        const std::uint64_t lanes = left - half * kLanes;
-        const auto active = static_cast<__mmask16>(lanes >= kLanes ? 0xFFFFU : (1U << lanes) - 1);
-        take_sixteen(layout, tables == nullptr ? nullptr : tables + first + at, active, states_[half], indices + at);
-      }
+      const std::uint8_t* const of_round = tables == nullptr ? nullptr : tables + first + begin;
+      take_round(layout, of_round, left >= kStates ? kAll : (1U << left) - 1, indices + begin);
       if (next_ > end_) return false;
     }
     return true;
@@ -37,10 +32,37 @@ class StreamReader {
 
  private:
   static constexpr unsigned kLanes = 16;
+  static constexpr __mmask32 kAll = ~std::uint32_t{0};
 
-  /// A step of 16 states. Up to 32 bytes behind the words that are taken are read.
-  __attribute__((always_inline)) void take_sixteen(const RowLayout& layout, const std::uint8_t* tables,
-                                                   __mmask16 active, __m512i& states, std::uint8_t* indices) {
+  /// A step of the active states. 64 bytes behind `next_` are read. The words are loaded before it is known which
+  /// states take one, for both vectors at once: what one round waits for from the one before is as little as can be.
+  __attribute__((always_inline)) void take_round(const RowLayout& layout, const std::uint8_t* tables, __mmask32 active,
+                                                 std::uint8_t* indices) {
+    __m512i words = _mm512_loadu_si512(next_);  // NOLINT(misc-const-correctness): may be changed below
+    // The load is kept apart from the expansion: as one instruction they take several times as long (AMD Zen 4).
+    __asm__("" : "+v"(words));
+    const auto low_active = static_cast<__mmask16>(active);
+    const auto high_active = static_cast<__mmask16>(active >> kLanes);
+    const __m512i low = advanced(layout, tables, low_active, states_[0], indices);
+    const __m512i high =
+        advanced(layout, tables == nullptr ? nullptr : tables + kLanes, high_active, states_[1], indices + kLanes);
+    const __m512i lowest = _mm512_set1_epi32(kLowestState);
+    const __mmask16 low_due = _mm512_mask_cmplt_epu32_mask(low_active, low, lowest);
+    const __mmask16 high_due = _mm512_mask_cmplt_epu32_mask(high_active, high, lowest);
+    const __mmask32 due = _mm512_kunpackw(high_due, low_due);
+    const __m512i taken = _mm512_maskz_expand_epi16(due, words);
+    next_ += 2 * static_cast<unsigned>(__builtin_popcount(due));
+    const __m512i low_taken = _mm512_cvtepu16_epi32(_mm512_castsi512_si256(taken));
+    const __m512i high_taken = _mm512_cvtepu16_epi32(_mm512_extracti64x4_epi64(taken, 1));
+    states_[0] = _mm512_mask_mov_epi32(
+        states_[0], low_active, _mm512_mask_or_epi32(low, low_due, _mm512_slli_epi32(low, kWordBits), low_taken));
+    states_[1] = _mm512_mask_mov_epi32(
+        states_[1], high_active, _mm512_mask_or_epi32(high, high_due, _mm512_slli_epi32(high, kWordBits), high_taken));
+  }
+
+  /// 16 states behind their symbols, before they take words.
+  static __attribute__((always_inline)) __m512i advanced(const RowLayout& layout, const std::uint8_t* tables,
+                                                         __mmask16 active, __m512i states, std::uint8_t* indices) {
     const __m128i scale_bits = _mm_cvtsi32_si128(static_cast<int>(layout.scale_bits));
     const __m512i mask = _mm512_set1_epi32(static_cast<int>((1U << layout.scale_bits) - 1));
     __m512i at = _mm512_and_si512(states, mask);
@@ -53,15 +75,7 @@ class StreamReader {
     const __m512i turns = _mm512_srl_epi32(states, scale_bits);
     const __m512i less_one = _mm512_and_si512(_mm512_srli_epi32(slots, kFrequencyAt), _mm512_set1_epi32(0xFFF));
     const __m512i place = _mm512_srli_epi32(slots, kPlaceAt);
-    const __m512i next = _mm512_add_epi32(_mm512_mullo_epi32(turns, less_one), _mm512_add_epi32(turns, place));
-    const __mmask16 low = _mm512_mask_cmplt_epu32_mask(active, next, _mm512_set1_epi32(kLowestState));
-    // The load is kept apart from the expansion: as one instruction they take several times as long (AMD Zen 4).
-    __m256i words = _mm256_loadu_si256(reinterpret_cast<const __m256i*>(next_));
-    __asm__("" : "+v"(words));
-    const __m512i taken = _mm512_cvtepu16_epi32(_mm256_maskz_expand_epi16(low, words));
-    const __m512i renewed = _mm512_mask_or_epi32(next, low, _mm512_slli_epi32(next, kWordBits), taken);
-    states = _mm512_mask_mov_epi32(states, active, renewed);
-    next_ += 2 * static_cast<unsigned>(__builtin_popcount(low));
+    return _mm512_add_epi32(_mm512_mullo_epi32(turns, less_one), _mm512_add_epi32(turns, place));
   }
 
   __m512i states_[2];

@@ -133,14 +133,18 @@ template <class Word>
 inline bool put_escapes(const RowLayout& layout, const std::uint8_t* indices, std::uint64_t count,
                         EscapedSymbols& escapes, std::byte* dst) {
   const auto symbol_place = static_cast<Word>(layout.shape.symbol_mask << layout.shape.symbol_at);
-  for (std::uint64_t i = 0; i < count; ++i) {
-    if (indices[i] != layout.escape_index) continue;
+  const std::uint8_t* const end = indices + count;
+  const auto next_from = [&](const std::uint8_t* from) {
+    return static_cast<const std::uint8_t*>(
+        __builtin_memchr(from, static_cast<int>(layout.escape_index), static_cast<std::size_t>(end - from)));
+  };
+  for (const std::uint8_t* found = next_from(indices); found != nullptr; found = next_from(found + 1)) {
     if (escapes.left == 0) return false;
     std::uint64_t symbol = load<std::uint8_t>(escapes.next);
     if (layout.symbol_size == 2) symbol |= std::uint64_t{load<std::uint8_t>(escapes.next + 1)} << 8;
     escapes.next += layout.symbol_size;
     --escapes.left;
-    std::byte* const at = dst + i * sizeof(Word);
+    std::byte* const at = dst + static_cast<std::size_t>(found - indices) * sizeof(Word);
     store(at, static_cast<Word>((load<Word>(at) & ~symbol_place) | (symbol << layout.shape.symbol_at & symbol_place)));
   }
   return true;
