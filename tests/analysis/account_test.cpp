@@ -3,6 +3,7 @@
 #include "codecs/dictionary/dictionary.hpp"
 #include "codecs/escape/escape.hpp"
 #include "codecs/ibp/ibp.hpp"
+#include "codecs/rans/rans.hpp"
 #include "codecs/sparse/sparse.hpp"
 #include "codecs/window/window.hpp"
 #include "tests/support/rows.hpp"
@@ -128,6 +129,46 @@ TEST(Account, OfSparseReadsBitmaps) {
   EXPECT_EQ(account.positions, 8U);
   EXPECT_EQ(account.codes, 2U);
   EXPECT_EQ(account.num_bits(), 11U);
+}
+
+TEST(Account, OfRansSharesWhatTheStatesHaveBeyondTheSymbols) {
+  rans::Plan plan;
+  plan.row_bytes = 200;
+  plan.scale_bits = 8;
+  plan.num_column_levels = 2;
+  plan.runs = {2, 0x78, 0};
+  plan.column_levels.assign(100, 0);
+  plan.column_levels.back() = 1;
+  plan.frequencies = {{256, 0}, {192, 64}};
+  Row row(200);
+  for (unsigned i = 0; i < 99; ++i) store(row.data() + std::size_t{2} * i, static_cast<std::uint16_t>(0x3C00 + i));
+  store(row.data() + 198, std::uint16_t{0x3CE3});
+  const RowAccount account = account_of(*rans::make(plan), row);
+  EXPECT_EQ(account.values, 800U);
+  EXPECT_EQ(account.codes, 512U) << "the states, less what they carry of the values";
+  EXPECT_EQ(account.num_bits(), 8U * 164);
+  EXPECT_FLOAT_EQ(account.word_bits[99] - account.word_bits[0], 2.0F) << "one slot in four";
+  EXPECT_NEAR(std::accumulate(account.word_bits.begin(), account.word_bits.end(), 0.0), 1312.0, 0.01);
+}
+
+TEST(Account, OfRansHasWhatEscapes) {
+  rans::Plan plan;
+  plan.row_bytes = 400;
+  plan.symbol_bits = 10;
+  plan.has_escapes = true;
+  plan.num_segment_levels = 2;
+  plan.segment_columns = 100;
+  plan.runs = {1, 0x1E0, 0};
+  plan.frequencies = {{4095, 1}, {4000, 96}};
+  Row row(400);
+  for (unsigned i = 0; i < 200; ++i) store(row.data() + std::size_t{2} * i, std::uint16_t{0x3C00});
+  store(row.data() + 20, std::uint16_t{0x7FC0});
+  const RowAccount account = account_of(*rans::make(plan), row);
+  EXPECT_EQ(account.values, 200U * 6);
+  EXPECT_EQ(account.exceptions, 16U);
+  EXPECT_GT(account.word_bits[10], 6.0F + 12 + 16);
+  EXPECT_NEAR(std::accumulate(account.word_bits.begin(), account.word_bits.end(), 0.0),
+              static_cast<double>(account.num_bits()), 0.01);
 }
 
 TEST(Account, OfDictionaryHasFieldsPatchesAndMisses) {
