@@ -6,16 +6,20 @@ class StreamReader {
   StreamReader(const std::byte* states, const std::byte* next, const std::byte* end)
       : states_{_mm512_loadu_si512(states), _mm512_loadu_si512(states + 64)}, next_(next), end_(end) {}
 
-  /// Takes the indices of columns `first` to `first + count`, a whole block unless they are the row's last. False when
-  /// the words do not suffice.
+  /// Takes the indices of columns `first` to `first + count`, a whole block unless they are the row's last; a block of
+  /// `indices` is written in any case, at once: what is loaded as a vector must have been stored as one, or the load
+  /// waits until the stores have left for the cache. False when the words do not suffice.
   bool take(const RowLayout& layout, const std::uint8_t* tables, std::uint64_t first, std::uint64_t count,
             std::uint8_t* indices) {
-    for (std::uint64_t begin = 0; begin < count; begin += kStates) {
-      const std::uint64_t left = count - begin;
-      const std::uint8_t* const of_round = tables == nullptr ? nullptr : tables + first + begin;
-      take_round(layout, of_round, left >= kStates ? kAll : (1U << left) - 1, indices + begin);
+    const std::uint8_t* const of_block = tables == nullptr ? nullptr : tables + first;
+    const __m256i low = take_round(layout, of_block, active_of(count));
+    if (next_ > end_) return false;
+    __m256i high = _mm256_setzero_si256();
+    if (count > kStates) {
+      high = take_round(layout, of_block == nullptr ? nullptr : of_block + kStates, active_of(count - kStates));
       if (next_ > end_) return false;
     }
+    _mm512_storeu_si512(indices, _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
     return true;
   }
 
@@ -32,20 +36,26 @@ class StreamReader {
 
  private:
   static constexpr unsigned kLanes = 16;
-  static constexpr __mmask32 kAll = ~std::uint32_t{0};
 
-  /// A step of the active states. 64 bytes behind `next_` are read. The words are loaded before it is known which
-  /// states take one, for both vectors at once: what one round waits for from the one before is as little as can be.
-  __attribute__((always_inline)) void take_round(const RowLayout& layout, const std::uint8_t* tables, __mmask32 active,
-                                                 std::uint8_t* indices) {
+  static __mmask32 active_of(std::uint64_t count) {
+    return count >= kStates ? ~std::uint32_t{0} : (std::uint32_t{1} << count) - 1;
+  }
+
+  /// A step of the active states; returns their indices. 64 bytes behind `next_` are read. The words are loaded before
+  /// it is known which states take one, for both vectors at once: what one round waits for from the one before is as
+  /// little as can be.
+  __attribute__((always_inline)) __m256i take_round(const RowLayout& layout, const std::uint8_t* tables,
+                                                    __mmask32 active) {
     __m512i words = _mm512_loadu_si512(next_);  // NOLINT(misc-const-correctness): may be changed below
     // The load is kept apart from the expansion: as one instruction they take several times as long (AMD Zen 4).
     __asm__("" : "+v"(words));
     const auto low_active = static_cast<__mmask16>(active);
     const auto high_active = static_cast<__mmask16>(active >> kLanes);
-    const __m512i low = advanced(layout, tables, low_active, states_[0], indices);
+    __m128i low_indices;
+    __m128i high_indices;
+    const __m512i low = advanced(layout, tables, low_active, states_[0], low_indices);
     const __m512i high =
-        advanced(layout, tables == nullptr ? nullptr : tables + kLanes, high_active, states_[1], indices + kLanes);
+        advanced(layout, tables == nullptr ? nullptr : tables + kLanes, high_active, states_[1], high_indices);
     const __m512i lowest = _mm512_set1_epi32(kLowestState);
     const __mmask16 low_due = _mm512_mask_cmplt_epu32_mask(low_active, low, lowest);
     const __mmask16 high_due = _mm512_mask_cmplt_epu32_mask(high_active, high, lowest);
@@ -58,11 +68,12 @@ class StreamReader {
         states_[0], low_active, _mm512_mask_or_epi32(low, low_due, _mm512_slli_epi32(low, kWordBits), low_taken));
     states_[1] = _mm512_mask_mov_epi32(
         states_[1], high_active, _mm512_mask_or_epi32(high, high_due, _mm512_slli_epi32(high, kWordBits), high_taken));
+    return _mm256_set_m128i(high_indices, low_indices);
   }
 
   /// 16 states behind their symbols, before they take words.
   static __attribute__((always_inline)) __m512i advanced(const RowLayout& layout, const std::uint8_t* tables,
-                                                         __mmask16 active, __m512i states, std::uint8_t* indices) {
+                                                         __mmask16 active, __m512i states, __m128i& indices) {
     const __m128i scale_bits = _mm_cvtsi32_si128(static_cast<int>(layout.scale_bits));
     const __m512i mask = _mm512_set1_epi32(static_cast<int>((1U << layout.scale_bits) - 1));
     __m512i at = _mm512_and_si512(states, mask);
@@ -71,7 +82,7 @@ class StreamReader {
       at = _mm512_or_si512(at, _mm512_sll_epi32(_mm512_maskz_mov_epi32(active, table), scale_bits));
     }
     const __m512i slots = _mm512_i32gather_epi32(at, layout.slots, sizeof(Slot));
-    _mm_storeu_si128(reinterpret_cast<__m128i*>(indices), _mm512_cvtepi32_epi8(slots));
+    indices = _mm512_cvtepi32_epi8(slots);
     const __m512i turns = _mm512_srl_epi32(states, scale_bits);
     const __m512i less_one = _mm512_and_si512(_mm512_srli_epi32(slots, kFrequencyAt), _mm512_set1_epi32(0xFFF));
     const __m512i place = _mm512_srli_epi32(slots, kPlaceAt);

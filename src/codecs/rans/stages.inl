@@ -50,8 +50,10 @@ inline void set_tables(const RowLayout& layout, unsigned level, std::uint64_t fi
     __builtin_memset(tables + first, static_cast<int>(level), count);
     return;
   }
-  for (std::uint64_t i = first; i < first + count; ++i)
-    tables[i] = static_cast<std::uint8_t>(layout.column_levels[i] + level);
+  // Bytes may be any memory's: only what is said to be apart is worked on in vectors.
+  const std::uint8_t* __restrict levels = layout.column_levels + first;
+  std::uint8_t* __restrict of_segment = tables + first;
+  for (std::uint64_t i = 0; i < count; ++i) of_segment[i] = static_cast<std::uint8_t>(levels[i] + level);
 }
 
 /// No number of escapes.
