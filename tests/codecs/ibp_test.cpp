@@ -117,6 +117,27 @@ TEST(IbpLane, DepositIsTheInverseOfExtract) {
   }
 }
 
+TEST(IbpMoves, GatherAndSpreadAsLanesDo) {
+  std::mt19937_64 random(1);
+  for (unsigned i = 0; i < 2000; ++i) {
+    const std::uint64_t mask = i == 0   ? 0
+                               : i == 1 ? ~std::uint64_t{0}
+                                        : random() & (i % 2 == 0 ? random() : random() >> 9);
+    const Moves moves = moves_of(mask);
+    const std::uint64_t word = random();
+    std::uint64_t gathered = word & mask;
+    for (unsigned step = 0; step < kNumMoves; ++step) {
+      const std::uint64_t moved = gathered & moves[step];
+      gathered = (gathered ^ moved) | moved >> (1U << step);
+    }
+    ASSERT_EQ(gathered, extract_bits(word, mask));
+    std::uint64_t spread = word;
+    for (unsigned step = kNumMoves; step-- > 0;)
+      spread = (spread & ~moves[step]) | (spread << (1U << step) & moves[step]);
+    ASSERT_EQ(spread & mask, deposit_bits(word, mask));
+  }
+}
+
 /// A codec for a tensor, with the plan that its statistics give.
 std::unique_ptr<RowCodec> planned(const OwnedTensor& tensor, std::uint64_t row_bytes) {
   BitStatistics statistics(row_bytes);
@@ -165,7 +186,7 @@ TEST(IbpKernels, InstructionSetsAgreeBitForBit) {
               {(state >> 7) & mask, mask, (state >> 13) & mask & (values == Values::kRandomBits ? 0 : 0x11)});
         }
         const auto codec = make(make_plan(row_bytes, view_bytes, entries));
-        const RowMaskStorage storage(make_plan(row_bytes, view_bytes, entries));
+        const RowMaskStorage storage(make_plan(row_bytes, view_bytes, entries), true);
         const Kernels& portable = kernels(view_bytes, cpu::Isa::kPortable);
         const Kernels& avx2 = kernels(view_bytes, cpu::Isa::kAvx2);
 

@@ -39,7 +39,7 @@ class IbpCodec final : public RowCodec {
   /// Laid out when the first row comes: a plan of few bytes may stand for masks of several MB, and a file that is only
   /// looked at needs none of them.
   const RowMasks& masks() const {
-    std::call_once(laid_out_, [&] { storage_ = std::make_unique<RowMaskStorage>(plan_); });
+    std::call_once(laid_out_, [&] { storage_ = std::make_unique<RowMaskStorage>(plan_, kernels_.wants_moves); });
     return storage_->masks();
   }
 

@@ -17,6 +17,8 @@ struct Kernels {
   /// mask. `masks` holds kNumCandidates rows of masks, one after the other; `counts` likewise, one number a column.
   void (*count_deviations)(const std::byte* rows, std::uint64_t num_rows, std::uint64_t row_bytes,
                            const std::byte* value, const std::byte* masks, std::uint32_t* counts);
+
+  bool wants_moves;  ///< masks have to come with moves
 };
 
 /// Masks that are priced together when a plan is made.

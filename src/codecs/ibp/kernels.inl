@@ -3,6 +3,9 @@
 //   extract_bits(word, mask), deposit_bits(bits, mask)
 //   agree_bits<Word>(Vector<Word> differences): bit i is 1 where lane i is 0
 //
+// and behind it gather_free_bits and spread_free_bits, which are declared here (free_bits_bmi2.inl,
+// free_bits_portable.inl), and whether these want moves (kWantsMoves).
+//
 // Masks are taken by value: what is written through `dst` could otherwise change their pointers, as far as a compiler
 // knows, and each would be read again for every word.
 //
@@ -99,6 +102,11 @@ inline std::uint64_t load_row_word(const std::byte* row, std::uint64_t offset, s
   return word;
 }
 
+/// Appends the free bits of a row to a stream.
+void gather_free_bits(const RowMasks& masks, const std::byte* row, BitWriter& writer);
+/// Joins the free bits of a stored row, and the values of the bits that are not free.
+void spread_free_bits(const RowMasks& masks, const std::byte* src, std::byte* dst);
+
 /// Calls `body(column)` for each checked column whose participation bit is 0, in order, until it returns false.
 template <class Body>
 inline bool for_each_deviating(const RowMasks& masks, const std::byte* participation, Body body) {
@@ -139,11 +147,7 @@ std::uint64_t encode(const RowMasks& shared_masks, const std::byte* row, std::by
     __builtin_memcpy(dst, row, row_bytes);
     return row_bytes;
   }
-  for (std::uint64_t offset = 0; offset < row_bytes; offset += 8) {
-    const std::uint64_t free = load<std::uint64_t>(masks.free + offset);
-    writer.put(extract_bits(load_row_word(row, offset, row_bytes), free),
-               static_cast<unsigned>(__builtin_popcountll(free)));
-  }
+  gather_free_bits(masks, row, writer);
   // The participation bits are read back from the stored row: make sure that they are in it.
   writer.finish();
   for_each_deviating(masks, dst, [&](std::uint64_t column) {
@@ -168,20 +172,7 @@ inline std::uint64_t load_stream(const std::byte* stream, std::uint64_t bit_offs
 template <class Word>
 inline bool decode_row(const RowMasks masks, const std::byte* src, std::uint64_t num_bytes, std::byte* dst) {
   if (num_bytes < masks.minimum_row_bytes) return false;
-  const std::uint64_t row_bytes = masks.row_bytes;
-  std::uint64_t bit_offset = masks.num_checked;
-  std::uint64_t offset = 0;
-  for (; offset + 8 <= row_bytes; offset += 8) {
-    const std::uint64_t free = load<std::uint64_t>(masks.free + offset);
-    store(dst + offset, deposit_bits(load_stream(src, bit_offset), free) | load<std::uint64_t>(masks.value + offset));
-    bit_offset += static_cast<unsigned>(__builtin_popcountll(free));
-  }
-  if (offset < row_bytes) {
-    const std::uint64_t word = deposit_bits(load_stream(src, bit_offset), load<std::uint64_t>(masks.free + offset)) |
-                               load<std::uint64_t>(masks.value + offset);
-    __builtin_memcpy(dst + offset, &word, row_bytes - offset);
-  }
-
+  spread_free_bits(masks, src, dst);
   std::uint64_t patch_offset = masks.num_static_bits;
   return for_each_deviating(masks, src, [&](std::uint64_t column) {
     const auto patch = load<Word>(masks.patch + column * sizeof(Word));
@@ -235,4 +226,4 @@ void count_deviations(const std::byte* rows, std::uint64_t num_rows, std::uint64
 }
 
 template <class Word>
-constexpr Kernels kKernelsFor{measure<Word>, encode<Word>, decode<Word>, count_deviations<Word>};
+constexpr Kernels kKernelsFor{measure<Word>, encode<Word>, decode<Word>, count_deviations<Word>, kWantsMoves};

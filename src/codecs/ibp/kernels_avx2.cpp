@@ -29,7 +29,11 @@ inline std::uint64_t agree_bits(VectorOfWord differences) {
   }
 }
 
+constexpr bool kWantsMoves = false;
+
 #include "codecs/ibp/kernels.inl"
+
+#include "codecs/ibp/free_bits_bmi2.inl"
 
 }  // namespace
 

@@ -17,7 +17,11 @@ inline std::uint64_t agree_bits(VectorOfWord differences) {
   return bits;
 }
 
+constexpr bool kWantsMoves = true;
+
 #include "codecs/ibp/kernels.inl"
+
+#include "codecs/ibp/free_bits_portable.inl"
 
 }  // namespace
 

@@ -130,7 +130,7 @@ std::uint64_t minimum_row_bytes(const Plan& plan) noexcept {
   return ceil_div(num_bits, 8);
 }
 
-RowMaskStorage::RowMaskStorage(const Plan& plan) {
+RowMaskStorage::RowMaskStorage(const Plan& plan, bool with_moves) {
   const std::uint64_t num_columns = plan.num_columns();
   const std::uint64_t padded_bytes = align_up(plan.row_bytes, kVectorBytes);
   rows_.resize(5 * padded_bytes);
@@ -175,6 +175,11 @@ RowMaskStorage::RowMaskStorage(const Plan& plan) {
             .patch_bits = patch_bits,
             .checked = checked_.data(),
             .checked_columns = checked_columns_.data()};
+  if (!with_moves) return;
+  moves_ = move_tables(free, plan.row_bytes);
+  masks_.places = moves_.places.data();
+  for (unsigned step = 0; step < kNumMoves; ++step)
+    masks_.moves[step] = moves_.moves[step].empty() ? nullptr : moves_.moves[step].data();
 }
 
 }  // namespace stillbit::ibp

@@ -1,5 +1,6 @@
 #pragma once
 
+#include "codecs/ibp/moves.hpp"
 #include "core/bytes.hpp"
 #include "core/result.hpp"
 #include "warp/plan_bytes.hpp"
@@ -75,12 +76,16 @@ struct RowMasks {
 
   const std::uint64_t* checked = nullptr;          ///< bit c: column c has a participation bit
   const std::uint32_t* checked_columns = nullptr;  ///< the columns that have one, in order
+
+  const std::uint64_t* moves[kNumMoves] =
+      {};  ///< of the free bits (MoveTables), for kernels that ask for them, or null
+  const std::uint32_t* places = nullptr;
 };
 
 /// Owns what the pointers of a RowMasks point to.
 class RowMaskStorage {
  public:
-  explicit RowMaskStorage(const Plan& plan);
+  RowMaskStorage(const Plan& plan, bool with_moves);
 
   RowMaskStorage(const RowMaskStorage&) = delete;
   RowMaskStorage& operator=(const RowMaskStorage&) = delete;
@@ -91,6 +96,7 @@ class RowMaskStorage {
   std::vector<std::byte> rows_;
   std::vector<std::uint64_t> checked_;
   std::vector<std::uint32_t> checked_columns_;
+  MoveTables moves_;
   RowMasks masks_;
 };
 
