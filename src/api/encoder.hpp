@@ -50,7 +50,7 @@ struct PartPlace {
 /// Compresses one tensor: chooses a codec by a sample, and then goes over the rows twice. The first pass takes the
 /// checksum and measures every row, so that its place is known; the second encodes. (Invariant bits are counted over
 /// all rows, which takes one more pass where codec ibp is chosen.) Nothing is kept of the rows between passes, and each
-/// pass works on all processors.
+/// pass works on all processors. Into memory both passes are one, where that is possible (`encode`).
 class Encoder {
  public:
   /// All but the last pass. `source.data` must stay, and stay the same, until `write` has returned.
