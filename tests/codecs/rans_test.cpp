@@ -501,6 +501,44 @@ TEST(RansKernels, SurviveAnyBytesAndAgreeOnThem) {
   }
 }
 
+/// Rows are expanded two at a time: raw ones, odd ones out, and malformed ones in either place among them.
+TEST(RansKernels, TwoRowsAtATimeAreExpandedAsEachAlone) {
+  constexpr std::uint64_t kNumRows = 7;
+  for (const unsigned view_bytes : {1U, 2U, 4U, 8U}) {
+    for (const Plan& plan : plans_of_every_kind(view_bytes, 500)) {
+      const OwnedTensor tensor = rows_for(plan, kNumRows, 100, view_bytes);
+      const auto portable = make(plan, cpu::Isa::kPortable);
+      std::vector<Row> stored;
+      std::vector<StoredRow> rows;
+      for (std::uint64_t i = 0; i < kNumRows; ++i) {
+        const auto begin = tensor.data.begin() + static_cast<std::ptrdiff_t>(i * plan.row_bytes);
+        const Row raw(begin, begin + static_cast<std::ptrdiff_t>(plan.row_bytes));
+        stored.push_back(i == 2 ? raw : encoded(*portable, raw));
+        const std::uint64_t size = stored.back().size();
+        stored.back().resize(size + RowCodec::kSlack);
+        rows.push_back({stored.back().data(), size, size == plan.row_bytes});
+      }
+      for (const cpu::Isa isa : isas()) {
+        const auto codec = make(plan, isa);
+        Row expanded(tensor.data.size());
+        EXPECT_EQ(codec->decode(rows.data(), kNumRows, expanded.data()), kNumRows);
+        EXPECT_EQ(expanded, tensor.data);
+        for (std::uint64_t broken = 0; broken < kNumRows; ++broken) {
+          if (rows[broken].is_raw) continue;
+          const auto state = stored[broken][3];
+          stored[broken][3] ^= std::byte{0xFF};
+          std::fill(expanded.begin(), expanded.end(), std::byte{0});
+          ASSERT_EQ(codec->decode(rows.data(), kNumRows, expanded.data()), broken);
+          EXPECT_TRUE(std::equal(expanded.begin(),
+                                 expanded.begin() + static_cast<std::ptrdiff_t>(broken * plan.row_bytes),
+                                 tensor.data.begin()));
+          stored[broken][3] = state;
+        }
+      }
+    }
+  }
+}
+
 TEST(RansKernels, TheWidestRowsComeBack) {
   for (const unsigned view_bytes : {1U, 2U, 8U}) {
     const auto plans = plans_of_every_kind(view_bytes, kMaxRowBytes / view_bytes);

@@ -3,6 +3,8 @@
 /// The states of a row, 16 in a vector, and the words that they take.
 class StreamReader {
  public:
+  StreamReader() = default;  ///< of no row
+
   StreamReader(const std::byte* states, const std::byte* next, const std::byte* end)
       : states_{_mm512_loadu_si512(states), _mm512_loadu_si512(states + 64)}, next_(next), end_(end) {}
 
@@ -19,8 +21,26 @@ class StreamReader {
       high = take_round(layout, of_block == nullptr ? nullptr : of_block + kStates, active_of(count - kStates));
       if (next_ > end_) return false;
     }
-    _mm512_storeu_si512(indices, _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
+    store_block(indices, low, high);
     return true;
+  }
+
+  /// The same of a whole block of two rows, round by round.
+  static bool take_block_of_both(const RowLayout& layout, std::uint64_t first, StreamReader& one,
+                                 const std::uint8_t* tables, std::uint8_t* indices, StreamReader& other,
+                                 const std::uint8_t* other_tables, std::uint8_t* other_indices) {
+    constexpr __mmask32 kAll = ~std::uint32_t{0};
+    const auto from = [&](const std::uint8_t* of_row, std::uint64_t round) {
+      return of_row == nullptr ? nullptr : of_row + first + round * kStates;
+    };
+    const __m256i low = one.take_round(layout, from(tables, 0), kAll);
+    const __m256i other_low = other.take_round(layout, from(other_tables, 0), kAll);
+    if (one.next_ > one.end_ || other.next_ > other.end_) return false;
+    const __m256i high = one.take_round(layout, from(tables, 1), kAll);
+    const __m256i other_high = other.take_round(layout, from(other_tables, 1), kAll);
+    store_block(indices, low, high);
+    store_block(other_indices, other_low, other_high);
+    return one.next_ <= one.end_ && other.next_ <= other.end_;
   }
 
   /// Gives back what the states end with. False when they cannot be what encoding began with.
@@ -36,6 +56,10 @@ class StreamReader {
 
  private:
   static constexpr unsigned kLanes = 16;
+
+  static void store_block(std::uint8_t* indices, __m256i low, __m256i high) {
+    _mm512_storeu_si512(indices, _mm512_inserti64x4(_mm512_castsi256_si512(low), high, 1));
+  }
 
   static __mmask32 active_of(std::uint64_t count) {
     return count >= kStates ? ~std::uint32_t{0} : (std::uint32_t{1} << count) - 1;
@@ -90,8 +114,8 @@ class StreamReader {
   }
 
   __m512i states_[2];
-  const std::byte* next_;
-  const std::byte* end_;
+  const std::byte* next_ = nullptr;
+  const std::byte* end_ = nullptr;
 };
 
 /// Word lanes: what differs between words of 1, 2 and 4 bytes.

@@ -9,6 +9,7 @@
 template <class Word, std::uint64_t kColumns>
 struct Scratch {
   alignas(64) std::uint8_t tables[kColumns + kPadding];
+  alignas(64) std::uint8_t other_tables[kColumns + kPadding];  ///< of a second row
   alignas(64) std::uint8_t indices[kColumns + kPadding];
   std::uint16_t escapes[kColumns];
   std::byte levels[kColumns / 2 + 8];  ///< of segments of one column: half a byte each
@@ -150,52 +151,95 @@ inline bool put_escapes(const RowLayout& layout, const std::uint8_t* indices, st
   return true;
 }
 
+/// A row that is being expanded.
+struct OpenRow {
+  StreamReader reader;
+  EscapedSymbols escapes;
+  const std::uint8_t* tables;  ///< of the columns; null where there is one
+  const std::byte* fixed;      ///< the stored fixed fields
+  std::byte* dst;
+};
+
+/// Puts a block's words together, or fewer at the end of a row; their fixed fields begin at `fixed`. False when there
+/// are too few escapes.
+template <class Word>
+inline bool put_block(const RowLayout& layout, OpenRow& row, std::uint64_t first, std::uint64_t count,
+                      const std::byte* fixed, const std::uint8_t* indices) {
+  std::byte* const words = row.dst + first * sizeof(Word);
+  put_words<Word>(layout, fixed, indices, count, words);
+  return !layout.has_escapes || put_escapes<Word>(layout, indices, count, row.escapes, words);
+}
+
 /// Expands columns `first` to `end`, whose fixed fields begin at `fixed`.
 template <class Word>
-inline bool decode_columns(const RowLayout& layout, const std::uint8_t* tables, std::uint64_t first, std::uint64_t end,
-                           const std::byte* fixed, StreamReader& reader, EscapedSymbols& escapes, std::byte* dst) {
+inline bool decode_columns(const RowLayout& layout, OpenRow& row, std::uint64_t first, std::uint64_t end,
+                           const std::byte* fixed) {
   alignas(64) std::uint8_t indices[kBlockColumns];
-  for (; first < end; first += kBlockColumns) {
+  for (; first < end; first += kBlockColumns, fixed += kBlockColumns / 8 * layout.shape.fixed_bits) {
     const std::uint64_t count = end - first < kBlockColumns ? end - first : kBlockColumns;
-    if (!reader.take(layout, tables, first, count, indices)) return false;
-    std::byte* const words = dst + first * sizeof(Word);
-    put_words<Word>(layout, fixed, indices, count, words);
-    fixed += kBlockColumns / 8 * layout.shape.fixed_bits;
-    if (layout.has_escapes && !put_escapes<Word>(layout, indices, count, escapes, words)) return false;
+    if (!row.reader.take(layout, row.tables, first, count, indices)) return false;
+    if (!put_block<Word>(layout, row, first, count, fixed, indices)) return false;
   }
   return true;
 }
 
-template <class Word, class RowScratch>
-inline bool decode_row(const RowLayout& layout, const StoredRow& row, std::byte* dst, RowScratch& scratch) {
+/// Finds the parts of a row. False when they do not lie within it, or a level does not exist.
+inline bool open_row(const RowLayout& layout, const StoredRow& row, std::uint8_t* tables, std::byte* dst,
+                     OpenRow& opened) {
   if (row.num_bytes < layout.minimum_row_bytes) return false;
   const std::byte* const end = row.data + row.num_bytes;
   EscapedSymbols escapes{row.data + layout.minimum_row_bytes, 0};
   if (layout.has_escapes) escapes.left = load<std::uint16_t>(row.data + kStateBytes);
-  if (escapes.left * layout.symbol_size > static_cast<std::uint64_t>(end - escapes.next)) return false;
-  const std::uint8_t* tables = nullptr;
-  if (has_several_tables(layout)) {
-    if (!read_levels(layout, row.data + layout.levels_at, scratch.tables)) return false;
-    tables = scratch.tables;
-  }
-  StreamReader reader(row.data, escapes.next + escapes.left * layout.symbol_size, end);
-  const std::byte* const fixed = row.data + layout.fixed_at;
+  const std::uint64_t escape_bytes = escapes.left * layout.symbol_size;
+  if (escape_bytes > static_cast<std::uint64_t>(end - escapes.next)) return false;
+  const bool has_tables = has_several_tables(layout);
+  if (has_tables && !read_levels(layout, row.data + layout.levels_at, tables)) return false;
+  opened = {StreamReader(row.data, escapes.next + escape_bytes, end), escapes, has_tables ? tables : nullptr,
+            row.data + layout.fixed_at, dst};
+  return true;
+}
+
+/// Expands the rest of a row, from column `first` on, a multiple of kBlockColumns.
+template <class Word>
+inline bool finish_row(const RowLayout& layout, OpenRow& row, std::uint64_t first) {
   const std::uint64_t head = layout.head_columns;
-  if (!decode_columns<Word>(layout, tables, 0, head, fixed, reader, escapes, dst)) return false;
+  const unsigned fixed_bits = layout.shape.fixed_bits;
+  if (!decode_columns<Word>(layout, row, first, head, row.fixed + first * fixed_bits / 8)) return false;
 
   // The last fixed fields are what the states end with: the last columns are gone through twice.
-  StreamReader ahead = reader;
+  StreamReader ahead = row.reader;
   alignas(64) std::uint8_t indices[kBlockColumns];
-  for (std::uint64_t first = head; first < layout.num_columns; first += kBlockColumns) {
-    const std::uint64_t left = layout.num_columns - first;
-    if (!ahead.take(layout, tables, first, left < kBlockColumns ? left : kBlockColumns, indices)) return false;
+  for (std::uint64_t at = head; at < layout.num_columns; at += kBlockColumns) {
+    const std::uint64_t left = layout.num_columns - at;
+    if (!ahead.take(layout, row.tables, at, left < kBlockColumns ? left : kBlockColumns, indices)) return false;
   }
-  const std::uint64_t head_bytes = head * layout.shape.fixed_bits / 8;
+  const std::uint64_t head_bytes = head * fixed_bits / 8;
   std::byte tail[kTailBytes];
   const std::uint64_t tail_bytes = layout.fixed_bytes == 0 ? 0 : layout.stored_bytes - head_bytes;
-  __builtin_memcpy(tail, fixed + head_bytes, tail_bytes);
+  __builtin_memcpy(tail, row.fixed + head_bytes, tail_bytes);
   if (!ahead.finish(tail + tail_bytes)) return false;
-  return decode_columns<Word>(layout, tables, head, layout.num_columns, tail, reader, escapes, dst);
+  return decode_columns<Word>(layout, row, head, layout.num_columns, tail);
+}
+
+/// Expands two rows, block by block: each waits for its own states, and there is work to do meanwhile. False when
+/// either is malformed.
+template <class Word, class RowScratch>
+inline bool decode_pair(const RowLayout& layout, const StoredRow* rows, std::byte* dst, RowScratch& scratch) {
+  OpenRow one;
+  OpenRow other;
+  if (!open_row(layout, rows[0], scratch.tables, dst, one)) return false;
+  if (!open_row(layout, rows[1], scratch.other_tables, dst + layout.row_bytes, other)) return false;
+  alignas(64) std::uint8_t indices[2][kBlockColumns];
+  std::uint64_t first = 0;
+  for (; first + kBlockColumns <= layout.head_columns; first += kBlockColumns) {
+    if (!StreamReader::take_block_of_both(layout, first, one.reader, one.tables, indices[0], other.reader, other.tables,
+                                          indices[1]))
+      return false;
+    const std::uint64_t fixed_at = first / 8 * layout.shape.fixed_bits;
+    if (!put_block<Word>(layout, one, first, kBlockColumns, one.fixed + fixed_at, indices[0])) return false;
+    if (!put_block<Word>(layout, other, first, kBlockColumns, other.fixed + fixed_at, indices[1])) return false;
+  }
+  return finish_row<Word>(layout, one, first) && finish_row<Word>(layout, other, first);
 }
 
 template <class Word>
@@ -204,9 +248,16 @@ std::uint64_t decode(const RowLayout& layout, const StoredRow* rows, std::uint64
     for (std::uint64_t i = 0; i < num_rows; ++i, dst += layout.row_bytes) {
       if (rows[i].is_raw) {
         __builtin_memcpy(dst, rows[i].data, layout.row_bytes);
-      } else if (!decode_row<Word>(layout, rows[i], dst, scratch)) {
-        return i;
+        continue;
       }
+      // Where one of two rows is malformed they are expanded again, to tell which.
+      if (i + 1 < num_rows && !rows[i + 1].is_raw && decode_pair<Word>(layout, rows + i, dst, scratch)) {
+        ++i;
+        dst += layout.row_bytes;
+        continue;
+      }
+      OpenRow row;
+      if (!open_row(layout, rows[i], scratch.tables, dst, row) || !finish_row<Word>(layout, row, 0)) return i;
     }
     return num_rows;
   });

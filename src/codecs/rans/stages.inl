@@ -115,6 +115,7 @@ inline std::uint64_t encode_stream(const RowLayout& layout, const std::uint8_t* 
 /// The states of a row, and the words that they take.
 class PortableReader {
  public:
+  PortableReader() = default;  ///< of no row
   PortableReader(const std::byte* states, const std::byte* next, const std::byte* end) : next_(next), end_(end) {
     __builtin_memcpy(states_, states, kStateBytes);
   }
@@ -142,6 +143,14 @@ class PortableReader {
     return true;
   }
 
+  /// The same of a whole block of two rows.
+  static bool take_block_of_both(const RowLayout& layout, std::uint64_t first, PortableReader& one,
+                                 const std::uint8_t* tables, std::uint8_t* indices, PortableReader& other,
+                                 const std::uint8_t* other_tables, std::uint8_t* other_indices) {
+    return one.take(layout, tables, first, kBlockColumns, indices) &&
+           other.take(layout, other_tables, first, kBlockColumns, other_indices);
+  }
+
   /// Gives back what the states end with. False when they cannot be what encoding began with.
   bool finish(std::byte* seeds) const {
     std::uint32_t others = 0;
@@ -154,6 +163,6 @@ class PortableReader {
 
  private:
   std::uint32_t states_[kStates];
-  const std::byte* next_;
-  const std::byte* end_;
+  const std::byte* next_ = nullptr;
+  const std::byte* end_ = nullptr;
 };
