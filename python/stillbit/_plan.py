@@ -40,7 +40,7 @@ class Plan:
 
     @property
     def objective(self) -> str:
-        """What was made small: ``"storage"``, ``"transfer"`` or ``"speed"``."""
+        """What was made small: ``"storage"``, ``"transfer"``, ``"speed"`` or ``"smallest"``."""
         return self._core.objective
 
     @property
