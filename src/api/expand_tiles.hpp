@@ -15,7 +15,7 @@ inline constexpr std::uint64_t kBatchTiles = 64;
 
 /// The same for rows that are gathered in no order: one batch's rows arrive while those before are expanded, and what
 /// is requested at once must not be more than a core can wait for.
-inline constexpr std::uint64_t kBatchRows = 8;
+inline constexpr std::uint64_t kBatchRows = RowCodec::kGatheredRows;
 
 /// How far ahead of a batch memory is requested, in rows that are gathered in no order.
 inline constexpr std::uint64_t kPrefetchRows = 16;

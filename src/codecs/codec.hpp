@@ -46,6 +46,10 @@ class RowCodec {
   /// Bytes behind a row that kernels may read, and behind an output that they may write.
   static constexpr std::uint64_t kSlack = 64;
 
+  /// Rows that are gathered in no order come in calls of at most so many, and were requested ahead. In calls of more
+  /// they mostly follow each other.
+  static constexpr std::uint64_t kGatheredRows = 8;
+
   virtual ~RowCodec() = default;
 
   [[nodiscard]] virtual Codec codec() const noexcept = 0;

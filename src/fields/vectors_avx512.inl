@@ -23,10 +23,15 @@ struct StoredBytes {
     return end - src >= 64 ? _mm512_loadu_si512(src) : load_last(src);
   }
 
-  /// The same without a branch, for what begins near the end.
-  [[nodiscard]] __m512i load_last(const std::byte* src) const {
+  /// Where 64 bytes can be loaded that begin with the one at `src`, or up to 63 bytes before it: what is near the end.
+  [[nodiscard]] const std::byte* last_from(const std::byte* src) const {
     const std::byte* const last = end - begin >= 64 ? end - 64 : begin;
-    const std::byte* const from = src < last ? src : last;
+    return src < last ? src : last;
+  }
+
+  /// As `load` without a branch, for what begins near the end.
+  [[nodiscard]] __m512i load_last(const std::byte* src) const {
+    const std::byte* const from = last_from(src);
     return bytes_from(_mm512_loadu_si512(from), static_cast<std::uint64_t>(src - from));
   }
 };

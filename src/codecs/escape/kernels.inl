@@ -1,7 +1,7 @@
 // The loops of codec escape over rows: which stage follows which. Included once per instruction set, behind the stages
 // (stages.inl, or what an instruction set has in their place), in the same namespace. An instruction set also says
-// whether it has stores that pass the caches (kCanPassCaches), orders them (finish_stores), and ends a row: from
-// symbols in memory (put_row), or, where up to kFewEscapes of them are missing, from what is stored (put_row_of_few).
+// whether it has stores that pass the caches (kCanPassCaches), orders them (finish_stores), ends a row (put_row), and
+// may decode rows in groups of its own (kDecodesGroups, decode_group).
 //
 // Symbols are worked on in scratch memory, a plane of them at a time: a row's symbols stay in the first-level cache
 // between two stages, and each stage is a loop without branches that data decides.
@@ -127,12 +127,6 @@ inline const std::uint16_t* written_out(const std::byte* src, std::uint64_t coun
   return dst;
 }
 
-/// Where rows of few escapes are expanded apart, defined with the instruction set's stages.
-template <class Word, bool kPastCaches>
-// NOLINTNEXTLINE(readability-redundant-declaration): portable code has no other
-bool put_row_of_few(const RowLayout& layout, const StoredRow& row, SymbolOf<Word> shift, const std::byte* second_codes,
-                    std::uint64_t num_escapes, std::byte* dst);
-
 template <class Word, bool kPastCaches, class RowScratch>
 inline bool decode_row(const RowLayout& layout, const StoredRow& row, std::byte* dst, RowScratch& scratch) {
   using Symbol = SymbolOf<Word>;
@@ -146,9 +140,6 @@ inline bool decode_row(const RowLayout& layout, const StoredRow& row, std::byte*
   if (layout.row_shifts) {
     shift = load<Symbol>(in);
     in += sizeof(Symbol);
-  }
-  if constexpr (kFewEscapes<Word> > 0) {
-    if (count[1] <= kFewEscapes<Word>) return put_row_of_few<Word, kPastCaches>(layout, row, shift, in, count[1], dst);
   }
   for (unsigned i = 1; i < layout.num_tiers; ++i) {
     const std::uint64_t plane_bytes = (count[i] * layout.tier_bits[i] + 7) / 8;
@@ -167,19 +158,43 @@ inline bool decode_row(const RowLayout& layout, const StoredRow& row, std::byte*
   return true;
 }
 
+/// Decodes encoded rows one after the other, up to the first one that is raw or malformed. Returns how many these are.
 template <class Word, bool kPastCaches>
-std::uint64_t decode(const RowLayout& layout, const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) {
+__attribute__((noinline)) std::uint64_t decode_in_turn(const RowLayout& layout, const StoredRow* rows,
+                                                       std::uint64_t num_rows, std::byte* dst) {
   return with_scratch<Word>(layout.num_columns, [&](auto& scratch) -> std::uint64_t {
     for (std::uint64_t i = 0; i < num_rows; ++i, dst += layout.row_bytes) {
-      if (rows[i].is_raw) {
-        __builtin_memcpy(dst, rows[i].data, layout.row_bytes);
-      } else if (!decode_row<Word, kPastCaches>(layout, rows[i], dst, scratch)) {
-        return i;
-      }
+      if (rows[i].is_raw || !decode_row<Word, kPastCaches>(layout, rows[i], dst, scratch)) return i;
     }
-    if constexpr (kPastCaches) finish_stores();
     return num_rows;
   });
+}
+
+/// The same, where an instruction set has a faster way for most rows. It may stop before any other row, too.
+template <class Word, bool kPastCaches>
+// NOLINTNEXTLINE(readability-redundant-declaration): portable code has no other
+std::uint64_t decode_group(const RowLayout& layout, const StoredRow* rows, std::uint64_t num_rows, std::byte* dst);
+
+template <class Word, bool kPastCaches>
+std::uint64_t decode(const RowLayout& layout, const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) {
+  std::uint64_t i = 0;
+  while (i < num_rows) {
+    std::byte* const out = dst + i * layout.row_bytes;
+    std::uint64_t num_done = 0;
+    if (rows[i].is_raw) {
+      __builtin_memcpy(out, rows[i].data, layout.row_bytes);
+      num_done = 1;
+    } else if constexpr (kDecodesGroups<Word>) {
+      num_done = decode_group<Word, kPastCaches>(layout, rows + i, num_rows - i, out);
+      if (num_done == 0) num_done = decode_in_turn<Word, kPastCaches>(layout, rows + i, 1, out);
+    } else {
+      num_done = decode_in_turn<Word, kPastCaches>(layout, rows + i, num_rows - i, out);
+    }
+    if (num_done == 0) break;
+    i += num_done;
+  }
+  if constexpr (kPastCaches) finish_stores();
+  return i;
 }
 
 template <class Word>

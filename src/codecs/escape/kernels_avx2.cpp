@@ -103,7 +103,7 @@ inline void put_row(const RowLayout& layout, const StoredRow& row, SymbolOf<Word
 }
 
 template <class Word>
-constexpr std::uint64_t kFewEscapes = 0;
+constexpr bool kDecodesGroups = false;
 
 constexpr bool kCanPassCaches = true;
 inline void finish_stores() {

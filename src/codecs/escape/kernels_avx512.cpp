@@ -66,7 +66,6 @@ struct Lanes<std::uint8_t> {
   static __m512i set(std::uint64_t value) { return byte_of(value); }
   // Bits that cross into the next byte are masked by the caller, or are none.
   static __m512i shift_left(__m512i words, __m128i count) { return _mm512_sll_epi16(words, count); }
-  static __m512i widen(__m512i symbols, unsigned) { return symbols; }
   static void store_symbols(std::uint8_t* dst, __m512i words, __m128i count, __m512i mask) {
     _mm512_storeu_si512(dst, _mm512_and_si512(_mm512_srl_epi16(words, count), mask));
   }
@@ -84,9 +83,6 @@ struct Lanes<std::uint16_t> {
   static __m512i set(std::uint64_t value) { return _mm512_set1_epi16(static_cast<short>(value)); }
   static __m512i shift_left(__m512i words, __m128i count) { return _mm512_sll_epi16(words, count); }
   static __m512i shift_right(__m512i words, __m128i count) { return _mm512_srl_epi16(words, count); }
-  static __m512i widen(__m512i symbols, unsigned part) {
-    return _mm512_cvtepu8_epi16(part == 0 ? _mm512_castsi512_si256(symbols) : _mm512_extracti64x4_epi64(symbols, 1));
-  }
   static void store_symbols(std::uint8_t* dst, __m512i words, __m128i count, __m512i mask) {
     const __m256i symbols = _mm512_cvtepi16_epi8(_mm512_srl_epi16(words, count));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(dst), _mm256_and_si256(symbols, _mm512_castsi512_si256(mask)));
@@ -105,18 +101,6 @@ struct Lanes<std::uint32_t> {
   static __m512i set(std::uint64_t value) { return _mm512_set1_epi32(static_cast<int>(value)); }
   static __m512i shift_left(__m512i words, __m128i count) { return _mm512_sll_epi32(words, count); }
   static __m512i shift_right(__m512i words, __m128i count) { return _mm512_srl_epi32(words, count); }
-  static __m512i widen(__m512i symbols, unsigned part) {
-    switch (part) {
-      case 0:
-        return _mm512_cvtepu8_epi32(_mm512_castsi512_si128(symbols));
-      case 1:
-        return _mm512_cvtepu8_epi32(_mm512_extracti64x2_epi64(symbols, 1));
-      case 2:
-        return _mm512_cvtepu8_epi32(_mm512_extracti64x2_epi64(symbols, 2));
-      default:
-        return _mm512_cvtepu8_epi32(_mm512_extracti64x2_epi64(symbols, 3));
-    }
-  }
   static void store_symbols(std::uint8_t* dst, __m512i words, __m128i count, __m512i mask) {
     const __m128i symbols = _mm512_cvtepi32_epi8(_mm512_srl_epi32(words, count));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(dst), _mm_and_si128(symbols, _mm512_castsi512_si128(mask)));
@@ -149,23 +133,26 @@ inline __attribute__((always_inline)) void for_each_vector(std::uint64_t first, 
 
 #include "codecs/escape/decode_avx512.inl"
 
+#include "codecs/escape/escapes_avx512.inl"
+
+#include "codecs/escape/join_avx512.inl"
+
 template <class Word, bool kPastCaches>
 inline void put_row(const RowLayout& layout, const StoredRow& row, SymbolOf<Word> shift, SymbolOf<Word>* symbols,
                     const std::uint64_t* escapes, const SymbolOf<Word>* next, std::byte* dst) {
   if constexpr (sizeof(Word) <= 4) {
-    join_words<Word, kPastCaches, SymbolsInMemory>(layout, row, shift, next, dst);
+    OpenRow open{};
+    open.bytes = {row.data, row.data + row.num_bytes};
+    open.symbols = next;
+    open.shift = shift;
+    joining<Word, kPastCaches, false>(layout)(layout, &open, 1, dst);
   } else {
     end_first_tier<Word>(layout, row.data, shift, symbols, escapes, next, dst);
   }
 }
 
 template <class Word>
-constexpr std::uint64_t kFewEscapes = sizeof(Word) <= 4 ? SymbolsInRegisters::kMost : 0;
-template <class Word, bool kPastCaches>
-inline bool put_row_of_few(const RowLayout& layout, const StoredRow& row, SymbolOf<Word> shift,
-                           const std::byte* second_codes, std::uint64_t num_escapes, std::byte* dst) {
-  return join_words<Word, kPastCaches, SymbolsInRegisters>(layout, row, shift, {second_codes, num_escapes}, dst);
-}
+constexpr bool kDecodesGroups = sizeof(Word) <= 4;
 
 constexpr bool kCanPassCaches = true;
 inline void finish_stores() {

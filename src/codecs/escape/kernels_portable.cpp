@@ -17,7 +17,7 @@ namespace {
 #include "codecs/escape/fields.inl"
 
 template <class Word>
-constexpr std::uint64_t kFewEscapes = 0;
+constexpr bool kDecodesGroups = false;
 
 constexpr bool kCanPassCaches = false;
 [[maybe_unused]] inline void finish_stores() {}
