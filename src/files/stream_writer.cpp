@@ -191,7 +191,10 @@ Result<bool> StreamWriter::Impl::end() {
 /// Takes back the room that the index has for rows that did not come, where that is much of the file.
 Result<void> StreamWriter::Impl::fit_index() {
   format::PayloadHeader narrow = header();
-  packing::PackedSizes{place.rows_offset, place.largest_delta}.describe(narrow, narrow.row_unit);
+  packing::PackedSizes sizes;
+  sizes.num_bytes = place.rows_offset;
+  sizes.largest_delta = place.largest_delta;
+  sizes.describe(narrow, narrow.row_unit);
   const std::uint64_t saved_bytes = header().index_bytes - narrow.index_bytes;
   if (saved_bytes * kWorthwhileShare < layout_of(narrow).payload_bytes) return {};
   STILLBIT_CHECK(narrow_index(*file, payload_offset, header(), narrow));
