@@ -3,6 +3,9 @@
 /// The states of a row, 16 in a vector, and the words that they take.
 class StreamReader {
  public:
+  /// The two vectors of one row wait for their symbols longer than it takes to begin with another's.
+  static constexpr bool kTakesTwo = true;
+
   StreamReader() = default;  ///< of no row
 
   StreamReader(const std::byte* states, const std::byte* next, const std::byte* end)

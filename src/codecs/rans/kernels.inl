@@ -251,7 +251,8 @@ std::uint64_t decode(const RowLayout& layout, const StoredRow* rows, std::uint64
         continue;
       }
       // Where one of two rows is malformed they are expanded again, to tell which.
-      if (i + 1 < num_rows && !rows[i + 1].is_raw && decode_pair<Word>(layout, rows + i, dst, scratch)) {
+      if (StreamReader::kTakesTwo && i + 1 < num_rows && !rows[i + 1].is_raw &&
+          decode_pair<Word>(layout, rows + i, dst, scratch)) {
         ++i;
         dst += layout.row_bytes;
         continue;
