@@ -267,7 +267,7 @@ def test_cut_file(stillbit: Stillbit, tmp_path: Path) -> None:
         (8, "Q", 0, "payload_checksum"),
         (16, "H", 2, "version"),
         (18, "B", 19, "dtype"),
-        (19, "B", 6, "codec"),
+        (19, "B", 7, "codec"),
         (20, "B", 2, "packing"),
         (21, "B", 65, "rank"),
         (22, "B", 3, "row_dims"),
