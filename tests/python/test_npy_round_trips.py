@@ -33,12 +33,13 @@ from hypothesis.extra import numpy as hnp
 @pytest.mark.parametrize("codec", CODECS)
 @pytest.mark.parametrize(("descr", "name"), DTYPES.items())
 def test_every_dtype(stillbit: Stillbit, tmp_path: Path, descr: str, name: str, codec: str, packing: str) -> None:
-    array = make_array_for(codec, descr, (70, 96))
+    shape = (70, 600 if codec == "rans" else 96)  # its states alone take 128 bytes of a row that has a slot
+    array = make_array_for(codec, descr, shape)
     found, info = round_trip(
         stillbit, save_npy(tmp_path / "weights.npy", array), "--codec", codec, "--packing", packing
     )
     assert_same(found, array)
-    assert (info["name"], info["dtype"], info["shape"]) == ("weights", name, [70, 96])
+    assert (info["name"], info["dtype"], info["shape"]) == ("weights", name, list(shape))
     assert info["packing"] == packing
     assert codec in ("auto", info["codec"])
     assert codec == "raw" or info["stored_bytes"] < info["raw_bytes"]
