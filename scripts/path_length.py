@@ -38,7 +38,7 @@ class Instruction:
 
     def is_conditional(self) -> bool:
         branch = BRANCH.match(PREDICATE.sub("", self.text))
-        return bool(branch) and (
+        return branch is not None and (
             PREDICATE.match(self.text) is not None or ".DIV" in branch[1] or branch[2].strip() != ""
         )
 

@@ -108,7 +108,8 @@ class CompressedTensor {
   /// or `append`, which make the latter out of date, only that every row expands. Throws kCorrupt otherwise.
   void verify(unsigned num_threads = 0) const;
 
-  /// Checks the checksum of what is stored, when it is mapped from a file: nothing is expanded. Throws kCorrupt otherwise.
+  /// Checks the checksum of what is stored, when it is mapped from a file: nothing is expanded. Throws kCorrupt
+  /// otherwise.
   void verify_stored(unsigned num_threads = 0) const;
 
   struct Impl;
