@@ -120,7 +120,7 @@ class Encoder::OnePass {
       return result;
     });
     if (has_no_room_) return false;
-    STILLBIT_CHECK(encoded);
+    if (!encoded.ok()) return encoded.fault();
     encoder_.describe_sizes(all);
     return true;
   }

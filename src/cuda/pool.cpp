@@ -37,7 +37,7 @@ BagJob job_of(std::span<const Checked> tables, const DeviceLimits& limits, const
 }
 
 Result<void> launch(std::span<const Checked> tables, std::uint32_t max_sms, cudaStream_t stream) {
-  DeviceTable& first = *tables[0].table;
+  const DeviceTable& first = *tables[0].table;
   Policy policy = first.policy();
   if (max_sms != 0) policy.max_sms = max_sms;
   BagJob job = job_of(tables, first.limits(), policy);

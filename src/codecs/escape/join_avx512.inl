@@ -40,9 +40,15 @@ class Joiner {
       const __m512i code = codes_at(Codes{kWidth}, row, src, num_columns_ - first);
       // Escapes behind the last column take symbols that do not matter.
       const __mmask64 found = _mm512_testn_epi8_mask(code, code);
-      __m512i symbols = expand(_mm512_shuffle_epi8(symbol_of_code_, code), found, next);
+      const __m512i expanded = expand(_mm512_shuffle_epi8(symbol_of_code_, code), found, next);
       next += count_of(found);
-      if constexpr (!kIsTurned) symbols = turn_(shifted(symbols, row_shift, first));
+      const __m512i symbols = [&]() __attribute__((always_inline)) {
+        if constexpr (kIsTurned) {
+          return expanded;
+        } else {
+          return turn_(shifted(expanded, row_shift, first));
+        }
+      }();
       const auto put = [&](std::uint64_t offset, auto lanes, __m512i words) __attribute__((always_inline)) {
         if constexpr (std::is_same_v<decltype(lanes), AllLanes>) {
           writer.put(offset, words);

@@ -77,6 +77,7 @@ struct Steps {
 
   explicit Steps(const std::vector<Mean>& means) {
     std::vector<double> values;
+    values.reserve(means.size());
     for (const Mean& mean : means) values.push_back(mean.value());
     std::sort(values.begin(), values.end());
     low = values[values.size() / 50];
@@ -132,7 +133,7 @@ Levels first_levels(const SampledIndices& sampled, std::uint64_t segment_columns
   const double column_range = by_column ? columns.range : 0;
   const double step = (segment_range + column_range) / num_tables;
   const auto share = [&](double range) {
-    return step > 0 && range > 0 ? std::clamp(static_cast<unsigned>(range / step + 0.5), 1U, num_tables) : 1U;
+    return step > 0 && range > 0 ? std::clamp(static_cast<unsigned>(std::lround(range / step)), 1U, num_tables) : 1U;
   };
   levels.num_segment_levels = share(segment_range);
   levels.num_column_levels = std::min(share(column_range), kMaxTables + 1 - levels.num_segment_levels);

@@ -185,8 +185,8 @@ class Planner {
 
   [[nodiscard]] Priced price(const Split& split, const SampledIndices& searched, const Levels& levels,
                              const TableCounts& counts, bool has_escapes, unsigned scale_bits) const {
-    const double tensor_per_sample = static_cast<double>(input_.geometry.num_bytes() / words_.view_bytes) /
-                                     static_cast<double>(searched.indices.size());
+    const std::uint64_t num_words = input_.geometry.num_bytes() / words_.view_bytes;
+    const double tensor_per_sample = static_cast<double>(num_words) / static_cast<double>(searched.indices.size());
     Priced priced;
     Plan& plan = priced.plan.emplace();
     plan.row_bytes = input_.geometry.row_bytes;

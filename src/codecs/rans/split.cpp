@@ -99,7 +99,9 @@ double table_bits(const Counts& counts, const Cover& cover, double total) {
 void choose_cover(const Counts& counts, double total, std::optional<Split>& split) {
   double best_bits = 0;
   split.reset();
-  for (double threshold = 0; threshold < total / 16; threshold = std::max(1.0, threshold * 4)) {
+  for (int step = 0;; ++step) {
+    const double threshold = step == 0 ? 0 : std::ldexp(1.0, 2 * (step - 1));  // 0, 1, 4, 16, …
+    if (threshold >= total / 16) break;
     const auto covered = cover(counts, threshold, kMaxSymbols - 1);
     if (!covered) continue;
     const double bits = table_bits(counts, *covered, total);
