@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from statistics import geometric_mean
 
-CODECS = ["ibp", "window", "escape", "sparse", "dictionary", "auto"]
+CODECS = ["ibp", "window", "escape", "sparse", "dictionary", "rans", "auto", "smallest"]
 PACKINGS = ["packed", "slotted"]
 NONE = "–"
 
@@ -42,6 +42,11 @@ class Sizes:
         return self.raw / (self.stored - self.metadata)
 
 
+def options_of(codec: str) -> list[str]:
+    """Return what asks for a codec, or for what the planner takes for files at rest."""
+    return ["--objective", codec] if codec == "smallest" else ["--codec", codec]
+
+
 class Command:
     """The ``stillbit`` command."""
 
@@ -54,7 +59,7 @@ class Command:
 
     def knows(self, codec: str) -> bool:
         """Wrong usage ends with 2, a file that is missing with 1."""
-        line = [self.path, "compress", "/missing.npy", "-o", str(self.target), "--codec", codec]
+        line = [self.path, "compress", "/missing.npy", "-o", str(self.target), *options_of(codec)]
         return subprocess.run(line, capture_output=True, check=False).returncode == 1
 
     def add(self, sizes: Sizes, source: Path, codec: str, packing: str) -> None:
@@ -68,8 +73,7 @@ class Command:
             str(self.target),
             "--packing",
             packing,
-            "--codec",
-            codec,
+            *options_of(codec),
             "--json",
             *read_as,
         ]
