@@ -141,7 +141,7 @@ step configure 60 0 bash -c "source '$work/configure.sh' && configure -DSTILLBIT
 
 has_target() { cmake --build "$build" --target help 2>/dev/null | grep -Eq "(^|[ /])$1(:|$| )"; }
 targets=()
-for target in stillbit_cuda stillbit_gpu_bench stillbit_gpu_tests; do
+for target in stillbit_cuda stillbit_gpu_bench stillbit_gpu_pool_bench stillbit_gpu_tests; do
   if has_target "$target"; then targets+=("$target"); fi
 done
 # What the CPU can test is tested elsewhere: here the time belongs to the GPU.
@@ -160,6 +160,7 @@ fi
 find_built() { find "$build" -type f -name "$1" -perm -u+x 2>/dev/null | head -n 1; }
 tests=$(find_built stillbit_gpu_tests)
 bench=$(find_built stillbit_gpu_bench)
+pool_bench=$(find_built stillbit_gpu_pool_bench)
 library=$(find "$build" -name libstillbit_cuda.so 2>/dev/null | head -n 1)
 [ -z "$library" ] || export STILLBIT_CUDA_LIBRARY=$library
 
@@ -228,6 +229,8 @@ nvcomp=
 if $has_gpu && python3 -c 'import cupy; from nvidia import nvcomp' 2>/dev/null; then nvcomp=python3; fi
 gpu_step nvcomp "$nvcomp" 60 $bench_reserve \
   bash -c 'python3 bench/gpu/nvcomp.py --json "$0" || echo "nvCOMP could not be measured: see above"' "$out/nvcomp.json"
+
+gpu_step pool "$pool_bench" 70 $bench_reserve "$pool_bench" --seconds=50 --json="$out/pool.json"
 
 bench_seconds=$(($(remaining) - 30))
 gpu_step benchmarks "$bench" $((bench_seconds + 20)) 0 "$bench" --seconds="$bench_seconds" --json="$out/bench.json" --commit="$commit"
