@@ -2,8 +2,9 @@
 
 ``python scripts/kernel_resources.py --check`` compiles all .cu files of src/cuda.cmake for the architectures of
 cmake/cuda.cmake, which proves that they compile without warnings, and holds what the compiler reports against
-src/cuda/resources.txt. A kernel that spills registers fails; so does one that takes more than the table says, one that
-is not in it, and one that is no longer there. ``--update`` writes the table anew. Without a CUDA compiler both say so.
+src/cuda/resources.txt. A kernel that spills registers fails, but for those that may spill as much as the table says; so
+does one that takes more than the table says, one that is not in it, and one that is no longer there. ``--update``
+writes the table anew. Without a CUDA compiler both say so.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ TABLE = ROOT / "src/cuda/resources.txt"
 # Registers are given out eight at a time; between two runs of one compiler nothing moves.
 TOLERATED_REGISTERS = 4
 TOLERATED_STACK = 0
+
+# Some of these lack a few registers: they hold a codec's state and the sums of a bag.
+MAY_SPILL = ("pool_kernel<escape::",)
 
 TYPES = {"unsigned char": "u8", "unsigned short": "u16", "unsigned int": "u32", "unsigned long": "u64"}
 STAGINGS = {"(Staging)0": "shared", "(Staging)1": "global"}
@@ -148,6 +152,8 @@ def growth(was: Resources, taken: Resources) -> list[str]:
         found.append(f"{taken.registers} registers, were {was.registers}")
     if taken.stack > was.stack + TOLERATED_STACK:
         found.append(f"{taken.stack} bytes of stack, were {was.stack}")
+    if taken.spills > was.spills:
+        found.append(f"{taken.spills} bytes of spills, were {was.spills}")
     return found
 
 
@@ -156,7 +162,7 @@ def problems(measured: dict[Key, Resources], release: str) -> list[str]:
     found = [f"{name}, {target}: not in the table" for name, target in sorted(measured.keys() - table.keys())]
     found += [f"{name}, {target}: in the table only" for name, target in sorted(table.keys() - measured.keys())]
     for (name, target), taken in sorted(measured.items()):
-        if taken.spills:
+        if taken.spills and not name.startswith(MAY_SPILL):
             found.append(f"{name}, {target}: spills {taken.spills} bytes")
         # Another compiler gives registers out in another way: that is no fault of the code.
         if table_release == release and (name, target) in table:
@@ -179,7 +185,9 @@ def main() -> None:
         print(f"{TABLE.relative_to(ROOT)}: {len(measured)} lines")
         return
     found = problems(measured, release)
-    print("\n".join(found) or f"{len(sources())} files, {len(measured)} kernels: none spills, none has grown")
+    print(
+        "\n".join(found) or f"{len(sources())} files, {len(measured)} kernels: none spills that may not, none has grown"
+    )
     if found:
         sys.exit("if that is meant to be: python scripts/kernel_resources.py --update")
 
