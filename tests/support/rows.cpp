@@ -79,4 +79,31 @@ std::vector<cpu::Isa> isas() {
   return result;
 }
 
+std::uint64_t stored_bytes(const RowCodec& codec, const Row& rows, std::uint64_t row_bytes,
+                           const std::function<std::unique_ptr<RowCodec>(cpu::Isa)>& open) {
+  const std::uint64_t num_rows = rows.size() / row_bytes;
+  std::vector<std::uint32_t> sizes(num_rows);
+  codec.measure(rows.data(), num_rows, sizes.data());
+  std::vector<Row> expected(num_rows);
+  std::uint64_t sum = codec.plan().size();
+  for (std::uint64_t i = 0; i < num_rows; ++i) sum += sizes[i];
+  for (const cpu::Isa isa : isas()) {
+    const auto other = open(isa);
+    std::vector<std::uint32_t> other_sizes(num_rows);
+    other->measure(rows.data(), num_rows, other_sizes.data());
+    EXPECT_EQ(other_sizes, sizes);
+    for (std::uint64_t i = 0; i < num_rows; ++i) {
+      // Alone in memory, for the sanitizer to see what is read around it.
+      const auto first = rows.begin() + static_cast<std::ptrdiff_t>(i * row_bytes);
+      const Row row(first, first + static_cast<std::ptrdiff_t>(row_bytes));
+      const Row stored = encoded(*other, row);
+      EXPECT_EQ(stored.size(), sizes[i]);
+      if (expected[i].empty()) expected[i] = stored;
+      EXPECT_EQ(stored, expected[i]);
+      EXPECT_EQ(decoded(*other, stored, row_bytes, stored.size() == row_bytes), row);
+    }
+  }
+  return sum;
+}
+
 }  // namespace stillbit::testing

@@ -4,7 +4,9 @@
 #include "cpu/isa.hpp"
 
 #include <cstdint>
+#include <functional>
 #include <initializer_list>
+#include <memory>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -33,5 +35,10 @@ Row stream_of(std::initializer_list<std::pair<std::uint64_t, unsigned>> fields);
 
 /// The instruction sets that the machine has.
 std::vector<cpu::Isa> isas();
+
+/// Stores and expands every row with every instruction set, for which `open` gives the codec; all must agree. Returns
+/// the bytes of plan and rows.
+std::uint64_t stored_bytes(const RowCodec& codec, const Row& rows, std::uint64_t row_bytes,
+                           const std::function<std::unique_ptr<RowCodec>(cpu::Isa)>& open);
 
 }  // namespace stillbit::testing
