@@ -7,23 +7,16 @@ endif()
 add_library(stillbit_cuda MODULE
   api/cuda_backend.cpp
   codecs/dictionary/kernels.cu
-  codecs/dictionary/pool.cu
   codecs/escape/compress.cu
   codecs/escape/kernels.cu
-  codecs/escape/pool.cu
   codecs/ibp/compress.cu
   codecs/ibp/kernels.cu
-  codecs/ibp/pool.cu
   codecs/rans/kernels.cu
-  codecs/rans/pool.cu
   codecs/raw/compress.cu
   codecs/raw/kernels.cu
-  codecs/raw/pool.cu
   codecs/sparse/kernels.cu
-  codecs/sparse/pool.cu
   codecs/window/compress.cu
   codecs/window/kernels.cu
-  codecs/window/pool.cu
   cuda/device.cpp
   cuda/device_table.cpp
   cuda/last_writers.cu

@@ -1,9 +1,0 @@
-#pragma once
-
-#include "cuda/kernels.hpp"
-
-namespace stillbit::raw {
-
-cudaError_t pool(unsigned view_bytes, const cuda::BagJob& job, cudaStream_t stream);
-
-}  // namespace stillbit::raw
