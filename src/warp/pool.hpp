@@ -74,11 +74,12 @@ struct BagMemory {
   std::uint32_t sums_bytes = 0;
 
   static constexpr auto kAheadBytes = kLanes * static_cast<std::uint32_t>(sizeof(TileOfBag));
+  static constexpr std::uint32_t kEndsBytes = kLanes * 4;
   static constexpr auto kItemsBytes = kMaxStages * static_cast<std::uint32_t>(sizeof(BagItem));
   static_assert(kAheadBytes % 16 == 0 && kItemsBytes % 16 == 0);
 
   [[nodiscard]] STILLBIT_WARP std::uint32_t num_bytes() const {
-    return kAheadBytes + kItemsBytes + row_bytes + sums_bytes;
+    return kAheadBytes + kItemsBytes + kEndsBytes + row_bytes + sums_bytes;
   }
 
   /// Enough for another table, too.
@@ -109,7 +110,13 @@ struct BagStages {
   [[nodiscard]] STILLBIT_WARP BagItem* items() const {
     return reinterpret_cast<BagItem*>(work + BagMemory::kAheadBytes);
   }
-  [[nodiscard]] STILLBIT_WARP std::byte* row() const { return work + BagMemory::kAheadBytes + BagMemory::kItemsBytes; }
+  /// Where the bags of a batch end, one for each lane.
+  [[nodiscard]] STILLBIT_WARP std::uint32_t* ends() const {
+    return reinterpret_cast<std::uint32_t*>(work + BagMemory::kAheadBytes + BagMemory::kItemsBytes);
+  }
+  [[nodiscard]] STILLBIT_WARP std::byte* row() const {
+    return work + BagMemory::kAheadBytes + BagMemory::kItemsBytes + BagMemory::kEndsBytes;
+  }
   [[nodiscard]] STILLBIT_WARP std::byte* sums() const { return row() + memory.row_bytes; }
 };
 
@@ -142,13 +149,15 @@ class BagCursor {
     const bool begins_bag = position_ == bag_end_;
     while (position_ == bag_end_) {
       ++bag_;
-      bag_end_ = warp.broadcast(ends_, bag_);
+      PerLane<Warp, std::uint32_t> ends;
+      warp.each([&](unsigned lane) { ends[lane] = memory_.ends()[lane]; });
+      bag_end_ = warp.broadcast(ends, bag_);
     }
     const bool ends_row = tile_of_row_ + 1 == of.request.tiles_per_row;
     const bool ends_bag = ends_row && position_ + 1 == bag_end_;
     warp.each([&](unsigned lane) {
       if (lane == lane_of_next_)
-        *item = {memory_.ahead()[lane], first_bag_ + bag_, table_, begins_bag, ends_bag, ends_row};
+        *item = {memory_.ahead()[lane], first_bag(of) + bag_, table_, begins_bag, ends_bag, ends_row};
     });
     lane_of_next_ = (lane_of_next_ + 1) % kLanes;
     tile_of_row_ = ends_row ? 0 : tile_of_row_ + 1;
@@ -157,6 +166,11 @@ class BagCursor {
   }
 
  private:
+  /// Of the batch that is open.
+  STILLBIT_WARP std::uint64_t first_bag(const BagTable& of) const {
+    return (next_batch_ - num_warps_ - of.first_batch) * tables_.batch_bags;
+  }
+
   /// Lane by lane: the tile `ahead` tiles behind the next one.
   STILLBIT_WARP TileOfBag tile_at(Warp& warp, const BagTable& of, unsigned ahead) const {
     TileOfBag found;
@@ -183,18 +197,19 @@ class BagCursor {
     while (table_ + 1 < tables_.num_tables && next_batch_ >= tables_.tables[table_ + 1].first_batch) ++table_;
     const BagTable& of = tables_.tables[table_];
     const BagRequest& request = of.request;
-    first_bag_ = (next_batch_ - of.first_batch) * tables_.batch_bags;
-    const std::uint64_t num_left = request.num_bags - first_bag_;
+    const std::uint64_t first_bag = (next_batch_ - of.first_batch) * tables_.batch_bags;
+    const std::uint64_t num_left = request.num_bags - first_bag;
     const auto num_bags = static_cast<unsigned>(num_left < tables_.batch_bags ? num_left : tables_.batch_bags);
     PerLane<Warp, std::uint32_t> begins;
+    PerLane<Warp, std::uint32_t> ends;
     PerLane<Warp, bool> is_sound;
     PerLane<Warp, bool> is_empty;
     warp.each([&](unsigned lane) {
       is_empty[lane] = false;
       is_sound[lane] = true;
-      begins[lane] = ends_[lane] = 0;
+      begins[lane] = ends[lane] = 0;
       if (lane >= num_bags) return;
-      const std::uint64_t bag = first_bag_ + lane;
+      const std::uint64_t bag = first_bag + lane;
       const auto offset = [&](std::uint64_t i) {
         return static_cast<std::uint64_t>(integer_at(request.offsets, request.is_wide_offsets, i));
       };
@@ -204,19 +219,19 @@ class BagCursor {
       is_sound[lane] = begin <= end && end <= request.num_index;
       is_empty[lane] = begin == end;
       begins[lane] = static_cast<std::uint32_t>(begin);
-      ends_[lane] = static_cast<std::uint32_t>(end);
+      memory_.ends()[lane] = ends[lane] = static_cast<std::uint32_t>(end);
       if (!is_sound[lane]) report(warp, of.status, Fault::kBadOffset, bag);
     });
     if (!all(warp, is_sound)) return;  // where one is wrong its neighbours may be
     for (std::uint32_t left = warp.ballot(is_empty); left != 0; left &= left - 1) {
-      const Output out = result_of(of, first_bag_ + lowest_one(left));
+      const Output out = result_of(of, first_bag + lowest_one(left));
       warp.each([&](unsigned lane) {
         constexpr std::uint32_t kZeros[4] = {};
         for (std::uint32_t at = lane * 16; at < out.end; at += kLanes * 16) store_bytes<16>(out, at, kZeros);
       });
     }
     position_ = bag_end_ = warp.broadcast(begins, 0);
-    end_ = warp.broadcast(ends_, num_bags - 1);
+    end_ = warp.broadcast(ends, num_bags - 1);
     bag_ = ~0U;  // the first is the one behind
     tile_of_row_ = 0;
     lane_of_next_ = 0;
@@ -228,9 +243,7 @@ class BagCursor {
   const BagStages& memory_;
   std::uint32_t table_ = 0;
   // Of the batch.
-  std::uint64_t first_bag_ = 0;
-  std::uint32_t end_ = 0;              ///< the position behind its last row
-  PerLane<Warp, std::uint32_t> ends_;  ///< of the lane's bag
+  std::uint32_t end_ = 0;  ///< the position behind its last row
   // Of the next tile.
   std::uint32_t position_ = 0;
   std::uint32_t tile_of_row_ = 0;
@@ -251,15 +264,15 @@ template <class Codec, class Warp>
 STILLBIT_WARP void pool_item(Warp& warp, const BagTable& of, const BagItem& item, std::byte* stage,
                              const BagStages& memory, OpenBag& bag) {
   const BagRequest& request = of.request;
-  const Item& tile = item.tile.item;
   if (item.begins_bag) bag = {};
   bag.is_sound = bag.is_sound && item.tile.is_sound;
-  if (bag.is_sound && tile.out.end != 0) {
+  if (bag.is_sound && item.tile.item.out.end != 0) {
+    const Item tile = item.tile.item;
     bag.is_sound = expand_item<Codec>(warp, of.table, *static_cast<const typename Codec::Plan*>(of.plan), tile, stage,
                                       memory.scratch);
     if (!bag.is_sound) {
       warp.each([&](unsigned lane) {
-        if (lane == 0) report(warp, of.status, Fault::kCorruptRow, tile.tile);
+        if (lane == 0) report(warp, of.status, Fault::kCorruptRow, item.tile.item.tile);
       });
     }
   }
@@ -295,7 +308,7 @@ STILLBIT_WARP void pool(Warp& warp, const BagTables& tables, const BagStages& me
     if (num_requested == num_pooled) return;
     const std::uint32_t oldest = num_pooled % memory.num_stages;
     warp.wait_copies(num_requested - num_pooled - 1);
-    const BagItem item = memory.items()[oldest];
+    const BagItem& item = memory.items()[oldest];  // left in memory: registers are for what expands
     pool_item<Codec>(warp, tables.tables[item.table], item, memory.stages + oldest * memory.stage_bytes, memory, bag);
     warp.sync();  // the stage, and the row's memory, are free again
     ++num_pooled;
