@@ -124,17 +124,27 @@ STILLBIT_WARP Item item_at(Warp& warp, const Table& table, const Request& reques
   return item;
 }
 
-/// Requests a tile's bytes, in whole aligned pieces of 16: neighbouring lanes request neighbouring ones.
+/// Memory is read in lines of so many bytes: the largest request over a link.
+inline constexpr std::uint32_t kLineBytes = 128;
+
+/// Requests a tile's bytes, in whole aligned pieces of 16. A GPU makes one request of what eight neighbouring lanes ask
+/// for in one line of memory. So steps begin at lines, wherever the tile does: eight lanes at once ask for each of its
+/// lines, and none is asked for twice.
 template <class Warp>
 STILLBIT_WARP void request_tile(Warp& warp, const Table& table, const Item& item, std::byte* stage) {
+  constexpr std::uint32_t kStepBytes = kLanes * 16;
   const std::uint64_t skipped = item.place.begin % 16;
   // The sum may wrap around: fast rows may lie below the others.
   const std::uintptr_t first = reinterpret_cast<std::uintptr_t>(table.rows) + (item.place.begin - skipped);
   const auto* const src = reinterpret_cast<const std::byte*>(first);
+  const auto within_line = static_cast<std::uint32_t>(first % kLineBytes);
   const std::uint32_t num_bytes = item.out.end == 0 ? 0 : item.place.num_bytes + static_cast<std::uint32_t>(skipped);
-  warp.each([&](unsigned lane) {
-    for (std::uint32_t at = lane * 16; at < num_bytes; at += kLanes * 16) warp.copy_async(stage + at, src + at);
-  });
+  for (std::uint32_t step = 0; step < num_bytes + within_line; step += kStepBytes) {
+    warp.each([&](unsigned lane) {
+      const std::uint32_t at = step + lane * 16 - within_line;  // in front of the tile a large number
+      if (at < num_bytes) warp.copy_async(stage + at, src + at);
+    });
+  }
   warp.commit_copies();
 }
 

@@ -2,14 +2,18 @@
 
 #include "tests/support/host_table.hpp"
 #include "tests/support/make_tensor.hpp"
+#include "warp/host_warp.hpp"
 
 #include <gtest/gtest.h>
 #include <rapidcheck.h>
 #include <rapidcheck/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <numeric>
 #include <random>
+#include <set>
+#include <utility>
 
 namespace stillbit {
 namespace {
@@ -245,6 +249,70 @@ TEST(WarpOutput, MayStartAtAnyByteAndNothingAroundItIsWritten) {
       });
     }
   }
+}
+
+/// A warp that keeps which lane asks for what, and in which of its steps.
+class RecordingWarp : public warp::HostWarp {
+ public:
+  struct Copy {
+    unsigned step = 0;
+    unsigned lane = 0;
+    std::uintptr_t src = 0;
+    std::uintptr_t dst = 0;
+  };
+
+  template <class Body>
+  void each(const Body& body) {
+    ++step_;
+    HostWarp::each([&](unsigned lane) {
+      lane_ = lane;
+      body(lane);
+    });
+  }
+  void copy_async(std::byte* dst, const std::byte* src) {
+    copies.push_back({step_, lane_, reinterpret_cast<std::uintptr_t>(src), reinterpret_cast<std::uintptr_t>(dst)});
+  }
+
+  std::vector<Copy> copies;
+
+ private:
+  unsigned step_ = 0;
+  unsigned lane_ = 0;
+};
+
+RC_GTEST_PROP(WarpRequest, EveryLineOfATileIsAskedForOnceByEightLanesAtOnce, ()) {
+  constexpr std::uint64_t kMemoryBytes = 8192;
+  alignas(128) static std::byte memory[kMemoryBytes];
+  alignas(128) static std::byte stage[kMemoryBytes];
+  // Memory that was pinned in place begins at any multiple of 16.
+  const auto base = *rc::gen::inRange<std::uint64_t>(0, 9) * 16;
+  const auto begin = *rc::gen::inRange<std::uint64_t>(0, 1000);
+  const auto size = *rc::gen::inRange<std::uint32_t>(1, 3000);
+  warp::Table table;
+  table.rows = memory + base;
+  warp::Item item;
+  item.place = {begin, size, true};
+  item.out.end = size;
+  RecordingWarp warp;
+  warp::request_tile(warp, table, item, stage);
+
+  const auto first = reinterpret_cast<std::uintptr_t>(memory) + base + begin;
+  std::vector<unsigned> num_copies(kMemoryBytes / 16);
+  // Who asks for a line: which eight lanes, in which step.
+  std::map<std::uintptr_t, std::set<std::pair<unsigned, unsigned>>> asked_by;
+  for (const RecordingWarp::Copy& copy : warp.copies) {
+    RC_ASSERT(copy.src % 16 == 0U);
+    RC_ASSERT(copy.dst - reinterpret_cast<std::uintptr_t>(stage) == copy.src - first / 16 * 16);
+    ++num_copies[(copy.src - reinterpret_cast<std::uintptr_t>(memory)) / 16];
+    asked_by[copy.src / warp::kLineBytes].insert({copy.step, copy.lane / 8});
+  }
+  for (std::uint64_t piece = 0; piece < num_copies.size(); ++piece) {
+    const auto at = reinterpret_cast<std::uintptr_t>(memory) + piece * 16;
+    RC_ASSERT(num_copies[piece] == (at + 16 > first && at < first + size ? 1U : 0U));
+  }
+  for (const auto& [line, by] : asked_by) RC_ASSERT(by.size() == 1U);
+  std::set<std::pair<unsigned, unsigned>> all;
+  for (const auto& [line, by] : asked_by) RC_ASSERT(all.insert(*by.begin()).second);
 }
 
 TEST(WarpUpdate, RowsThatWereRewrittenAndAddedComeBackFromTheOverflow) {
