@@ -2,9 +2,18 @@
 
 #include "cuda/status.hpp"
 
+#include <string>
 #include <utility>
 
 namespace stillbit::cuda {
+namespace {
+
+/// "13.0" of 13000.
+std::string cuda_version(int number) {
+  return std::to_string(number / 1000) + "." + std::to_string(number % 1000 / 10);
+}
+
+}  // namespace
 
 Result<int> count_devices() {
   int version = 0;
@@ -12,8 +21,17 @@ Result<int> count_devices() {
   STILLBIT_CUDA(cudaDriverGetVersion(&version));
   if (version == 0) return Fault{ErrorCode::kDevice, "no GPU: no NVIDIA driver is installed"};
   int count = 0;
-  STILLBIT_CUDA(cudaGetDeviceCount(&count));
-  if (count == 0) return Fault{ErrorCode::kDevice, "no GPU: the driver finds none"};
+  const cudaError_t error = cudaGetDeviceCount(&count);
+  if (error == cudaErrorInsufficientDriver) {
+    (void)cudaGetLastError();
+    return Fault{ErrorCode::kDevice, "no GPU: the NVIDIA driver is too old: it is of CUDA " + cuda_version(version) +
+                                         ", and this build of CUDA " + cuda_version(CUDART_VERSION)};
+  }
+  if (error != cudaErrorNoDevice) STILLBIT_CHECK(check(error, "cudaGetDeviceCount"));
+  if (count == 0) {
+    (void)cudaGetLastError();
+    return Fault{ErrorCode::kDevice, "no GPU: the driver finds none"};
+  }
   return count;
 }
 

@@ -202,8 +202,11 @@ Result<warp::OverflowUse> DeviceTable::overflow_use(cudaStream_t stream) const {
 
 Result<void> DeviceTable::read_back(MutableBytes rows, MutableBytes overflow, cudaStream_t stream) const {
   STILLBIT_TRY(const DeviceScope scope, DeviceScope::enter(device_));
-  STILLBIT_CUDA(cudaMemcpyAsync(rows.data(), table_.rows, rows.size(), cudaMemcpyDefault, stream));
-  STILLBIT_CUDA(cudaMemcpyAsync(overflow.data(), table_.overflow, overflow.size(), cudaMemcpyDefault, stream));
+  // Of a mapped file both were pinned together.
+  const PinnedMemory& pinned_overflow = pinned_overflow_.size() > 0 ? pinned_overflow_ : pinned_rows_;
+  STILLBIT_CHECK(copy_async(rows.data(), pinned_rows_, table_.rows, rows.size(), cudaMemcpyDefault, stream));
+  STILLBIT_CHECK(
+      copy_async(overflow.data(), pinned_overflow, table_.overflow, overflow.size(), cudaMemcpyDefault, stream));
   STILLBIT_CUDA(cudaStreamSynchronize(stream));
   return {};
 }
@@ -280,7 +283,7 @@ Result<void> DeviceTable::decompress(std::byte* out, cudaStream_t stream) {
   if (pipeline_ == nullptr) {
     STILLBIT_TRY(pipeline_, Pipeline::create(longest(pieces_)));
   }
-  return pipeline_->run(table_.rows, pieces_, stream, [&](const Piece& piece, const std::byte* data) {
+  return pipeline_->run(pinned_rows_, table_.rows, pieces_, stream, [&](const Piece& piece, const std::byte* data) {
     warp::Table part = table_;
     part.rows = reinterpret_cast<const std::byte*>(reinterpret_cast<std::uintptr_t>(data) - piece.begin);
     part.present_begin = piece.begin;

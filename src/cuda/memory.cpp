@@ -15,29 +15,44 @@ namespace {
 /// Readable behind what was asked for: kernels read whole words.
 constexpr std::uint64_t kSlackBytes = 128;
 
-/// Registered at once: some systems refuse to pin very large ranges in one call.
+/// Registered at once: some systems refuse to pin very large ranges in one call, and some less than that.
 constexpr std::uint64_t kMaxPinnedBytes = std::uint64_t{1} << 30;
+constexpr std::uint64_t kMinPinnedBytes = std::uint64_t{1} << 20;
 
 std::uint64_t page_bytes() {
   return static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
 }
 
-void unpin_pieces(std::byte* pages, std::uint64_t size) {
-  for (std::uint64_t at = 0; at < size; at += kMaxPinnedBytes) (void)cudaHostUnregister(pages + at);
+void unpin_pieces(std::byte* pages, std::uint64_t size, std::uint64_t piece_bytes) {
+  for (std::uint64_t at = 0; at < size; at += piece_bytes) (void)cudaHostUnregister(pages + at);
 }
 
-/// Pins whole pages; all of them or none.
-Result<void> pin_pieces(std::byte* pages, std::uint64_t size, unsigned flags) {
-  for (std::uint64_t at = 0; at < size; at += kMaxPinnedBytes) {
-    const cudaError_t error = cudaHostRegister(pages + at, std::min(kMaxPinnedBytes, size - at), flags);
+/// Pins whole pages, `piece_bytes` at a time; all of them or none, and then `num_pinned` is how many bytes could be.
+cudaError_t pin_pieces_of(std::byte* pages, std::uint64_t size, std::uint64_t piece_bytes, unsigned flags,
+                          std::uint64_t& num_pinned) {
+  for (num_pinned = 0; num_pinned < size; num_pinned += piece_bytes) {
+    const cudaError_t error = cudaHostRegister(pages + num_pinned, std::min(piece_bytes, size - num_pinned), flags);
     if (error == cudaSuccess) continue;
     (void)cudaGetLastError();
-    unpin_pieces(pages, at);
+    unpin_pieces(pages, num_pinned, piece_bytes);
+    return error;
+  }
+  return cudaSuccess;
+}
+
+/// Pins whole pages, in pieces as large as they may be. Returns the size of these.
+Result<std::uint64_t> pin_pieces(std::byte* pages, std::uint64_t size, unsigned flags) {
+  for (std::uint64_t piece_bytes = kMaxPinnedBytes;; piece_bytes /= 2) {
+    std::uint64_t num_pinned = 0;
+    const cudaError_t error = pin_pieces_of(pages, size, piece_bytes, flags, num_pinned);
+    if (error == cudaSuccess) return piece_bytes;
+    // Smaller pieces help where the first one is too large, and not where there is no room for all.
+    const bool is_too_large = error == cudaErrorMemoryAllocation && num_pinned == 0;
+    if (is_too_large && piece_bytes > kMinPinnedBytes) continue;
     Fault fault = cuda_fault(error, "cudaHostRegister");
     fault.message += "; " + std::to_string(size) + " bytes were to be pinned: is `ulimit -l` too low?";
     return fault;
   }
-  return {};
 }
 
 }  // namespace
@@ -76,7 +91,7 @@ DeviceMemory::~DeviceMemory() {
 }
 
 Result<PinnedMemory> PinnedMemory::allocate(std::uint64_t size) {
-  const NearCurrentDevice near;
+  const NearNode near(node_of_current_device());
   PinnedMemory memory;
   memory.size_ = size;
   void* data = nullptr;
@@ -91,12 +106,13 @@ Result<PinnedMemory> PinnedMemory::allocate(std::uint64_t size) {
   if (pages == MAP_FAILED) {
     return Fault{ErrorCode::kDevice, "pinned memory: the system has no " + std::to_string(size) + " bytes"};
   }
-  if (const auto pinned =
-          pin_pieces(static_cast<std::byte*>(pages), pages_bytes, cudaHostRegisterPortable | cudaHostRegisterMapped);
-      !pinned.ok()) {
+  const auto pinned =
+      pin_pieces(static_cast<std::byte*>(pages), pages_bytes, cudaHostRegisterPortable | cudaHostRegisterMapped);
+  if (!pinned.ok()) {
     ::munmap(pages, pages_bytes);
     return pinned.fault();
   }
+  memory.piece_bytes_ = pinned.value();
   memory.origin_ = Origin::kMapped;
   memory.data_ = memory.pages_ = static_cast<std::byte*>(pages);
   memory.pages_bytes_ = pages_bytes;
@@ -118,7 +134,8 @@ Result<PinnedMemory> PinnedMemory::pin(Bytes bytes) {
   STILLBIT_CUDA(cudaDeviceGetAttribute(&can_pin_read_only, cudaDevAttrHostRegisterReadOnlySupported, device));
   // A mapped file's pages cannot be written: without this flag they cannot be pinned.
   const unsigned read_only = can_pin_read_only != 0 ? cudaHostRegisterReadOnly : 0U;
-  STILLBIT_CHECK(pin_pieces(pages, end - first, cudaHostRegisterPortable | cudaHostRegisterMapped | read_only));
+  STILLBIT_TRY(memory.piece_bytes_,
+               pin_pieces(pages, end - first, cudaHostRegisterPortable | cudaHostRegisterMapped | read_only));
   memory.origin_ = Origin::kForeign;
   memory.data_ = reinterpret_cast<std::byte*>(address);
   memory.size_ = bytes.size();
@@ -132,7 +149,8 @@ PinnedMemory::PinnedMemory(PinnedMemory&& other) noexcept
       data_(std::exchange(other.data_, nullptr)),
       size_(std::exchange(other.size_, 0)),
       pages_(std::exchange(other.pages_, nullptr)),
-      pages_bytes_(std::exchange(other.pages_bytes_, 0)) {}
+      pages_bytes_(std::exchange(other.pages_bytes_, 0)),
+      piece_bytes_(std::exchange(other.piece_bytes_, 0)) {}
 
 PinnedMemory& PinnedMemory::operator=(PinnedMemory&& other) noexcept {
   std::swap(origin_, other.origin_);
@@ -140,17 +158,34 @@ PinnedMemory& PinnedMemory::operator=(PinnedMemory&& other) noexcept {
   std::swap(size_, other.size_);
   std::swap(pages_, other.pages_);
   std::swap(pages_bytes_, other.pages_bytes_);
+  std::swap(piece_bytes_, other.piece_bytes_);
   return *this;
 }
 
 void PinnedMemory::release() noexcept {
   if (origin_ == Origin::kCuda) (void)cudaFreeHost(data_);
-  if (origin_ == Origin::kMapped || origin_ == Origin::kForeign) unpin_pieces(pages_, pages_bytes_);
+  if (origin_ == Origin::kMapped || origin_ == Origin::kForeign) unpin_pieces(pages_, pages_bytes_, piece_bytes_);
   if (origin_ == Origin::kMapped) ::munmap(pages_, pages_bytes_);
 }
 
 PinnedMemory::~PinnedMemory() {
   release();
+}
+
+std::uint64_t PinnedMemory::pinned_together(const std::byte* at, std::uint64_t size) const noexcept {
+  if (piece_bytes_ == 0) return size;
+  const auto offset = static_cast<std::uint64_t>(at - pages_);
+  return std::min(size, piece_bytes_ - offset % piece_bytes_);
+}
+
+Result<void> copy_async(void* dst, const PinnedMemory& memory, const std::byte* src, std::uint64_t size,
+                        cudaMemcpyKind kind, cudaStream_t stream) {
+  for (std::uint64_t at = 0; at < size;) {
+    const std::uint64_t part = memory.pinned_together(src + at, size - at);
+    STILLBIT_CUDA(cudaMemcpyAsync(static_cast<std::byte*>(dst) + at, src + at, part, kind, stream));
+    at += part;
+  }
+  return {};
 }
 
 }  // namespace stillbit::cuda

@@ -3,6 +3,8 @@
 #include "core/bytes.hpp"
 #include "core/result.hpp"
 
+#include <cuda_runtime_api.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -49,6 +51,9 @@ class PinnedMemory {
   [[nodiscard]] std::byte* data() const noexcept { return data_; }
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
 
+  /// Bytes from `at` on, at most `size`, that were pinned with one call.
+  [[nodiscard]] std::uint64_t pinned_together(const std::byte* at, std::uint64_t size) const noexcept;
+
  private:
   enum class Origin { kNone, kCuda, kMapped, kForeign };
 
@@ -59,6 +64,12 @@ class PinnedMemory {
   std::uint64_t size_ = 0;
   std::byte* pages_ = nullptr;  ///< of what was pinned piece by piece
   std::uint64_t pages_bytes_ = 0;
+  std::uint64_t piece_bytes_ = 0;
 };
+
+/// Puts a copy from `memory`, or from any other where that is empty, on the stream: a call for each part of it that was
+/// pinned with one. Copies across are not promised to work.
+Result<void> copy_async(void* dst, const PinnedMemory& memory, const std::byte* src, std::uint64_t size,
+                        cudaMemcpyKind kind, cudaStream_t stream);
 
 }  // namespace stillbit::cuda

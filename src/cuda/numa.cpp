@@ -13,10 +13,10 @@ namespace stillbit::cuda {
 namespace {
 
 // From linux/mempolicy.h, which not every system has.
-constexpr int kPolicyDefault = 0;
 constexpr int kPolicyPreferred = 1;
 
-/// The memory node of the current GPU; −1 where that is not known.
+}  // namespace
+
 int node_of_current_device() {
   int device = 0;
   char bus_id[32] = {};
@@ -33,21 +33,18 @@ int node_of_current_device() {
   return file ? node : -1;
 }
 
-bool set_policy(int policy, unsigned long nodes) {
-  const unsigned long* const mask = policy == kPolicyDefault ? nullptr : &nodes;
-  return ::syscall(SYS_set_mempolicy, policy, mask, policy == kPolicyDefault ? 0UL : 8UL * sizeof nodes) == 0;
-}
-
-}  // namespace
-
-NearCurrentDevice::NearCurrentDevice() {
+NearNode::NearNode(int node) {
   // Memory from another node is slower, and that is all: what fails is left as it is.
-  const int node = node_of_current_device();
-  if (node >= 0 && node < 63) is_set_ = set_policy(kPolicyPreferred, 1UL << node);
+  if (node < 0 || static_cast<unsigned long>(node) >= kMaxNodes) return;
+  if (::syscall(SYS_get_mempolicy, &policy_, nodes_.data(), kMaxNodes, nullptr, 0UL) != 0) return;
+  Nodes near{};
+  constexpr unsigned long kWordBits = 8 * sizeof near[0];
+  near[static_cast<unsigned long>(node) / kWordBits] = 1UL << static_cast<unsigned long>(node) % kWordBits;
+  is_set_ = ::syscall(SYS_set_mempolicy, kPolicyPreferred, near.data(), kMaxNodes) == 0;
 }
 
-NearCurrentDevice::~NearCurrentDevice() {
-  if (is_set_) (void)set_policy(kPolicyDefault, 0);
+NearNode::~NearNode() {
+  if (is_set_) (void)::syscall(SYS_set_mempolicy, policy_, nodes_.data(), kMaxNodes);
 }
 
 }  // namespace stillbit::cuda

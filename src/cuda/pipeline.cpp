@@ -23,16 +23,16 @@ Pipeline::~Pipeline() {
   if (copies_ != nullptr) (void)cudaStreamDestroy(copies_);
 }
 
-Result<void> Pipeline::run(const std::byte* rows, const std::vector<Piece>& pieces, cudaStream_t stream,
-                           const Work& work) {
+Result<void> Pipeline::run(const PinnedMemory& memory, const std::byte* rows, const std::vector<Piece>& pieces,
+                           cudaStream_t stream, const Work& work) {
   // What the caller put on the stream before comes first: it may still work on a buffer.
   for (const Stage& stage : stages_) STILLBIT_CUDA(cudaEventRecord(stage.is_free, stream));
   for (std::size_t i = 0; i < pieces.size(); ++i) {
     const Piece& piece = pieces[i];
     const Stage& stage = stages_[i % stages_.size()];
     STILLBIT_CUDA(cudaStreamWaitEvent(copies_, stage.is_free, 0));
-    STILLBIT_CUDA(cudaMemcpyAsync(stage.memory.data(), rows + piece.begin, piece.end - piece.begin,
-                                  cudaMemcpyHostToDevice, copies_));
+    STILLBIT_CHECK(copy_async(stage.memory.data(), memory, rows + piece.begin, piece.end - piece.begin,
+                              cudaMemcpyHostToDevice, copies_));
     STILLBIT_CUDA(cudaEventRecord(stage.has_arrived, copies_));
     STILLBIT_CUDA(cudaStreamWaitEvent(stream, stage.has_arrived, 0));
     STILLBIT_CHECK(work(piece, stage.memory.data()));

@@ -23,9 +23,11 @@ class Pipeline {
   Pipeline& operator=(const Pipeline&) = delete;
   ~Pipeline();
 
-  /// For each piece of `rows`, puts what `work(piece, data)` launches behind the piece's arrival on `stream`.
+  /// For each piece of `rows`, in `memory`, puts what `work(piece, data)` launches behind the piece's arrival on
+  /// `stream`.
   using Work = std::function<Result<void>(const Piece& piece, const std::byte* data)>;
-  Result<void> run(const std::byte* rows, const std::vector<Piece>& pieces, cudaStream_t stream, const Work& work);
+  Result<void> run(const PinnedMemory& memory, const std::byte* rows, const std::vector<Piece>& pieces,
+                   cudaStream_t stream, const Work& work);
 
  private:
   Pipeline() = default;

@@ -198,6 +198,25 @@ TEST_F(Tables, PinnedMemoryThatIsRefusedIsPinnedPieceByPiece) {
   expect_expands(*table.value(), tensor);
 }
 
+TEST_F(Tables, MemoryThatIsPinnedInPiecesIsMovedInPieces) {
+  // Of each placement some pieces of 1 MiB, the least that is tried.
+  FakeRuntime::get().max_host_alloc_bytes = 1000;
+  FakeRuntime::get().max_registration_bytes = (std::uint64_t{1} << 21) - 1;
+  const CompressedTensor tensor = compressed(Codec::kWindow, Packing::kSlotted, {20000, 256}, Values::kNormal);
+  for (const Placement placement : {Placement::kPinned, Placement::kInPlace}) {
+    const auto table = table_of(tensor, placement);
+    ASSERT_TRUE(table.ok()) << table.fault().message;
+    EXPECT_EQ(table.value()->memory().placement, placement) << table.value()->memory().note;
+    EXPECT_GT(FakeRuntime::get().num_registrations, 3U);
+    expect_expands(*table.value(), tensor);
+    EXPECT_EQ(FakeRuntime::get().num_streams, 2U) << "the copy engine moves it";
+    std::vector<std::byte> rows(tensor.impl().header.rows_bytes);
+    std::vector<std::byte> overflow(tensor.impl().header.overflow_bytes);
+    ASSERT_TRUE(table.value()->read_back(rows, overflow, stream_).ok());
+    EXPECT_TRUE(std::equal(rows.begin(), rows.end(), tensor.impl().rows.data()));
+  }
+}
+
 TEST_F(Tables, WhereNothingCanBePinnedTheGpuHoldsTheTableAndSaysSo) {
   FakeRuntime::get().max_host_alloc_bytes = 0;
   FakeRuntime::get().max_registered_bytes = 0;
@@ -248,18 +267,35 @@ TEST_F(Tables, MemoryThatTheGpuDoesNotReachIsNamed) {
 }
 
 TEST_F(Tables, WithoutADriverOrAGpuThereIsOneClearFault) {
-  FakeRuntime::get().driver_version = 0;
-  EXPECT_EQ(cuda::count_devices().fault().message, "no GPU: no NVIDIA driver is installed");
-  FakeRuntime::reset();
-  FakeRuntime::get().num_devices = 0;
-  EXPECT_EQ(cuda::count_devices().fault().code, ErrorCode::kDevice);
-  EXPECT_NE(cuda::count_devices().fault().message.find("cudaGetDeviceCount failed"), std::string::npos);
-  FakeRuntime::reset();
   const CompressedTensor tensor = compressed(Codec::kWindow, Packing::kSlotted, {70, 100});
+  const auto expect_fault = [&](const std::string& message) {
+    EXPECT_EQ(cuda::count_devices().fault().message, message);
+    const auto table = table_of(tensor, Placement::kPinned);
+    ASSERT_FALSE(table.ok());
+    EXPECT_EQ(table.fault().message, message);
+    EXPECT_EQ(table.fault().code, ErrorCode::kDevice);
+    EXPECT_EQ(cudaGetLastError(), cudaSuccess) << "an error that was reported is not found again";
+  };
   FakeRuntime::get().driver_version = 0;
-  EXPECT_FALSE(table_of(tensor, Placement::kPinned).ok());
-  FakeRuntime::reset();
-  FakeRuntime::get().num_streams = 1;  // the fixture's
+  expect_fault("no GPU: no NVIDIA driver is installed");
+  FakeRuntime::get().driver_version = 11040;
+  FakeRuntime::get().failing = {"cudaGetDeviceCount"};
+  expect_fault("no GPU: the NVIDIA driver is too old: it is of CUDA 11.4, and this build of CUDA " +
+               std::to_string(CUDART_VERSION / 1000) + "." + std::to_string(CUDART_VERSION % 1000 / 10));
+  FakeRuntime::get().failing.clear();
+  FakeRuntime::get().num_devices = 0;
+  expect_fault("no GPU: the driver finds none");
+  FakeRuntime::get().num_devices = 1;
+}
+
+TEST_F(Tables, WhereTheGpuHasTooLittleMemoryTheFaultSaysSo) {
+  const CompressedTensor tensor = compressed(Codec::kWindow, Packing::kSlotted, {700, 100});
+  FakeRuntime::get().max_device_bytes = 20000;
+  const auto table = table_of(tensor, Placement::kDevice);
+  ASSERT_FALSE(table.ok());
+  EXPECT_EQ(table.fault().code, ErrorCode::kDevice);
+  EXPECT_EQ(table.fault().message, "cudaMalloc of " + std::to_string(tensor.impl().header.rows_bytes) +
+                                       " bytes failed: out of memory (cudaErrorMemoryAllocation): not enough memory");
 }
 
 TEST_F(Tables, AFailureOnTheWayLeavesNothingBehind) {
@@ -274,6 +310,54 @@ TEST_F(Tables, AFailureOnTheWayLeavesNothingBehind) {
   }
   FakeRuntime::get().failing.clear();
   expect_expands(*table.value(), tensor);
+}
+
+TEST_F(Tables, ATableOnAnotherGpuLeavesTheCurrentOneAsItIs) {
+  FakeRuntime::get().num_devices = 4;
+  const CompressedTensor tensor = compressed(Codec::kWindow, Packing::kSlotted, {20000, 256}, Values::kNormal);
+  const auto table = table_of(tensor, {.device = 2, .overflow_bytes = 10000});
+  ASSERT_TRUE(table.ok()) << table.fault().message;
+  EXPECT_EQ(FakeRuntime::get().current_device, 0);
+  EXPECT_EQ(table.value()->memory().device, 2);
+  const std::vector<std::int64_t> index{7, 3};
+  const std::vector<std::byte> raw = expected(tensor);
+  cuda::DeviceMemory d_index;
+  cuda::DeviceMemory out;
+  cuda::DeviceMemory rows;
+  {
+    const auto scope = cuda::DeviceScope::enter(2);
+    ASSERT_TRUE(scope.ok());
+    d_index = cuda::DeviceMemory::holding(std::as_bytes(std::span(index))).value();
+    out = on_device(tensor.raw_bytes());
+    rows = cuda::DeviceMemory::holding(Bytes(raw).subspan(0, 2 * 512)).value();
+  }
+  const auto* const numbers = reinterpret_cast<const std::int64_t*>(d_index.data());
+  const auto returns_to_gpu_0 = [](const auto& result) {
+    EXPECT_TRUE(result.ok());
+    EXPECT_EQ(FakeRuntime::get().current_device, 0);
+  };
+  returns_to_gpu_0(table.value()->gather({.index = numbers, .num_index = 2, .out = out.data(), .stream = stream_}));
+  returns_to_gpu_0(table.value()->update(numbers, rows.data(), 2, stream_));
+  returns_to_gpu_0(table.value()->decompress(out.data(), stream_));
+  returns_to_gpu_0(table.value()->check(stream_));
+  EXPECT_EQ(FakeRuntime::get().devices_of_work, std::set<int>{2});
+
+  // Memory of the current GPU is not the table's.
+  const cuda::DeviceMemory elsewhere = cuda::DeviceMemory::holding(std::as_bytes(std::span(index))).value();
+  const auto gathered = table.value()->gather(
+      {.index = elsewhere.data(), .num_index = index.size(), .out = out.data(), .stream = stream_});
+  ASSERT_FALSE(gathered.ok());
+  EXPECT_EQ(gathered.fault().message, "index is on another GPU than the table, which is on GPU 2");
+  EXPECT_EQ(FakeRuntime::get().current_device, 0);
+}
+
+TEST_F(Tables, AGpuThatDoesNotExistIsNamed) {
+  FakeRuntime::get().num_devices = 4;
+  const CompressedTensor tensor = compressed(Codec::kWindow, Packing::kSlotted, {70, 100});
+  const auto table = table_of(tensor, {.device = 4});
+  ASSERT_FALSE(table.ok());
+  EXPECT_EQ(table.fault().message, "GPU 4 does not exist: there are 4");
+  EXPECT_EQ(FakeRuntime::get().current_device, 0);
 }
 
 TEST_F(Tables, TheCurrentDeviceComesBack) {

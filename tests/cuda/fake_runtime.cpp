@@ -28,12 +28,18 @@ struct Event {
 
 enum class Kind { kDevice, kHost };
 
+struct Allocation {
+  std::uint64_t size = 0;
+  Kind kind = Kind::kDevice;
+  int device = 0;
+};
+
 struct State {
   FakeRuntime runtime;
   Stream default_stream;
   std::set<Stream*> streams;
   std::map<Event*, std::shared_ptr<Event>> events;
-  std::map<const std::byte*, std::pair<std::uint64_t, Kind>> allocations;
+  std::map<const std::byte*, Allocation> allocations;
   std::map<const std::byte*, std::uint64_t> registrations;
   cudaError_t last_error = cudaSuccess;
 };
@@ -103,7 +109,7 @@ cudaError_t allocate(void** data, std::uint64_t size, std::uint64_t most, Kind k
   // No more than was asked for: the sanitizer sees what is read behind it.
   *data = std::aligned_alloc(256, (size + 255) / 256 * 256);
   std::memset(*data, 0xCD, (size + 255) / 256 * 256);
-  state().allocations[static_cast<std::byte*>(*data)] = {size, kind};
+  state().allocations[static_cast<std::byte*>(*data)] = {size, kind, state().runtime.current_device};
   ++state().runtime.num_allocations;
   return cudaSuccess;
 }
@@ -141,6 +147,7 @@ void FakeRuntime::reset() {
 
 void FakeRuntime::enqueue(cudaStream_t stream, std::function<void()> work) {
   ++state().runtime.num_enqueued;
+  state().runtime.devices_of_work.insert(state().runtime.current_device);
   put(stream, {nullptr, std::move(work)});
 }
 
@@ -189,8 +196,10 @@ cudaError_t cudaPointerGetAttributes(cudaPointerAttributes* attributes, const vo
   attributes->type = cudaMemoryTypeUnregistered;
   const auto* const at = static_cast<const std::byte*>(address);
   if (const auto found = containing(state().allocations, address);
-      found != state().allocations.end() && at < found->first + found->second.first)
-    attributes->type = found->second.second == Kind::kDevice ? cudaMemoryTypeDevice : cudaMemoryTypeHost;
+      found != state().allocations.end() && at < found->first + found->second.size) {
+    attributes->type = found->second.kind == Kind::kDevice ? cudaMemoryTypeDevice : cudaMemoryTypeHost;
+    attributes->device = found->second.device;
+  }
   if (const auto found = containing(state().registrations, address);
       found != state().registrations.end() && at < found->first + found->second)
     attributes->type = cudaMemoryTypeHost;
@@ -212,16 +221,19 @@ cudaError_t cudaHostRegister(void* data, std::size_t size, unsigned flags) {
   FakeRuntime& runtime = state().runtime;
   if ((flags & cudaHostRegisterReadOnly) != 0 && !runtime.can_pin_read_only) return result(cudaErrorNotSupported);
   if (runtime.registered_bytes + size > runtime.max_registered_bytes) return result(cudaErrorMemoryAllocation);
+  if (size > runtime.max_registration_bytes) return result(cudaErrorMemoryAllocation);
   if (state().registrations.count(static_cast<std::byte*>(data)) != 0)
     return result(cudaErrorHostMemoryAlreadyRegistered);
   state().registrations[static_cast<std::byte*>(data)] = size;
   runtime.registered_bytes += size;
+  ++runtime.num_registrations;
   return cudaSuccess;
 }
 cudaError_t cudaHostUnregister(void* data) {
   const auto found = state().registrations.find(static_cast<std::byte*>(data));
   if (found == state().registrations.end()) return result(cudaErrorHostMemoryNotRegistered);
   state().runtime.registered_bytes -= found->second;
+  --state().runtime.num_registrations;
   state().registrations.erase(found);
   return cudaSuccess;
 }
@@ -238,6 +250,12 @@ cudaError_t cudaMemcpy(void* dst, const void* src, std::size_t size, cudaMemcpyK
   return cudaSuccess;
 }
 cudaError_t cudaMemcpyAsync(void* dst, const void* src, std::size_t size, cudaMemcpyKind, cudaStream_t stream) {
+  // From memory that was pinned with one call into what was pinned with another: not promised to work.
+  const auto* const end = static_cast<const std::byte*>(src) + size;
+  if (const auto found = containing(state().registrations, src); found != state().registrations.end()) {
+    const auto* const pinned_end = found->first + found->second;
+    if (static_cast<const std::byte*>(src) < pinned_end && end > pinned_end) return result(cudaErrorInvalidValue);
+  }
   if (size > 0) put(stream, {nullptr, [=] { std::memcpy(dst, src, size); }});
   return outcome("cudaMemcpyAsync", cudaErrorInvalidValue);
 }

@@ -25,18 +25,21 @@ struct FakeRuntime {
   bool can_pin_read_only = true;
   Pace pace = Pace::kLate;
   cudaStream_t slow_stream = nullptr;
-  std::uint64_t max_device_bytes = std::uint64_t{1} << 40;      ///< of one allocation
-  std::uint64_t max_host_alloc_bytes = std::uint64_t{1} << 40;  ///< of one cudaHostAlloc
-  std::uint64_t max_registered_bytes = std::uint64_t{1} << 40;  ///< of all cudaHostRegister
-  std::set<std::string> failing;                                ///< functions that fail, by name
+  std::uint64_t max_device_bytes = std::uint64_t{1} << 40;        ///< of one allocation
+  std::uint64_t max_host_alloc_bytes = std::uint64_t{1} << 40;    ///< of one cudaHostAlloc
+  std::uint64_t max_registered_bytes = std::uint64_t{1} << 40;    ///< of all cudaHostRegister
+  std::uint64_t max_registration_bytes = std::uint64_t{1} << 40;  ///< of one
+  std::set<std::string> failing;                                  ///< functions that fail, by name
 
   // What there is.
   int current_device = 0;
   std::uint64_t num_allocations = 0;  ///< live, of device and host memory
   std::uint64_t registered_bytes = 0;
+  std::uint64_t num_registrations = 0;
   std::uint64_t num_streams = 0;
   std::uint64_t num_events = 0;
   std::uint64_t num_enqueued = 0;         ///< work that stands for kernels
+  std::set<int> devices_of_work;          ///< that were current when it was put on a stream
   std::uint64_t num_calls_that_wait = 0;  ///< synchronisations, and calls that allocate or free
 
   static FakeRuntime& get();
