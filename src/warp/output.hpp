@@ -26,6 +26,23 @@ struct alignas(kBytes) Vector {
   Part parts[kBytes / sizeof(Part)];
 };
 
+/// Stores the low kBytes bytes of a word at byte `at` of the tile, as far as they are wanted, two or one at a time. A
+/// loop: few outputs are so aligned, and a kernel has this in many places.
+template <unsigned kBytes>
+STILLBIT_WARP void store_piecemeal(const Output& out, std::uint32_t at, std::uint32_t word) {
+  const bool by_twos = (out.tile | out.begin | out.end) % 2 == 0;
+  const unsigned step = by_twos ? 2 : 1;
+  STILLBIT_NO_UNROLL
+  for (unsigned i = 0; i < kBytes; i += step, word >>= 8 * step) {
+    if (!out.wants_all(at + i, at + i + step)) continue;
+    if (by_twos) {
+      *reinterpret_cast<std::uint16_t*>(out.tile + at + i) = static_cast<std::uint16_t>(word);
+    } else {
+      *reinterpret_cast<std::uint8_t*>(out.tile + at + i) = static_cast<std::uint8_t>(word);
+    }
+  }
+}
+
 /// Stores kBytes bytes at byte `at` of the tile, as far as they are wanted. The widest stores that the output's
 /// alignment allows: neighbouring lanes store neighbouring bytes.
 template <unsigned kBytes>
@@ -38,9 +55,13 @@ STILLBIT_WARP void store_bytes(const Output& out, std::uint32_t at, const void* 
     *reinterpret_cast<Vector<kBytes>*>(out.tile + at) = vector;
     return;
   }
-  if constexpr (kBytes > 1) {
+  if constexpr (kBytes > 4) {
     store_bytes<kBytes / 2>(out, at, bytes);
     store_bytes<kBytes / 2>(out, at + kBytes / 2, static_cast<const unsigned char*>(bytes) + kBytes / 2);
+  } else if constexpr (kBytes > 1) {
+    std::uint32_t word = 0;
+    std::memcpy(&word, bytes, kBytes);
+    store_piecemeal<kBytes>(out, at, word);
   }
 }
 

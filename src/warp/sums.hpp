@@ -46,7 +46,9 @@ STILLBIT_WARP std::uint64_t word_at(const std::byte* elements, Element element, 
 template <class Warp, class Body>
 STILLBIT_WARP void each_group(Warp& warp, std::uint32_t num_columns, const Body& body) {
   warp.each([&](unsigned lane) {
-    for (std::uint32_t column = lane * kSumColumns; column < num_columns; column += kLanes * kSumColumns) body(column);
+    STILLBIT_NO_UNROLL  // rows of that many columns take longer to expand
+        for (std::uint32_t column = lane * kSumColumns; column < num_columns; column += kLanes * kSumColumns)
+            body(column);
   });
 }
 
