@@ -1,5 +1,6 @@
 #include "api/decoder.hpp"
 
+#include "api/distinct_rows.hpp"
 #include "api/expand_tiles.hpp"
 #include "core/checked.hpp"
 #include "core/checksum.hpp"
@@ -19,17 +20,27 @@ constexpr std::uint64_t kPastCachesRowBytes = 512;
 /// Output bytes of one task; less than two tasks are not worth a thread.
 constexpr std::uint64_t kTaskBytes = std::uint64_t{256} << 10;
 
-/// Cuts `count` things of `unit_bytes` bytes into tasks and runs `body(first, count)` for each.
+/// The same where what was expanded is copied from: the more there is of it, the better. What a second-level cache has.
+constexpr std::uint64_t kTaskBytesWithRepeats = std::uint64_t{1} << 20;
+
+/// Shorter rows are expanded in the time in which they are looked for among those that were.
+constexpr std::uint64_t kLeastRepeatedRowBytes = 64;
+
+/// Cuts `count` things of `unit_bytes` bytes into tasks, of `most_bytes` where that leaves one for each thread, and
+/// runs `body(first, count)` for each.
 template <class Body>
-Result<void> for_each_task(std::uint64_t count, std::uint64_t unit_bytes, unsigned num_threads, const Body& body) {
-  const std::uint64_t units_per_task = std::max<std::uint64_t>(1, kTaskBytes / unit_bytes);
+Result<void> for_each_task(std::uint64_t count, std::uint64_t unit_bytes, unsigned num_threads, const Body& body,
+                           std::uint64_t most_bytes = kTaskBytes) {
+  std::uint64_t units_per_task = std::max<std::uint64_t>(1, kTaskBytes / unit_bytes);
   // To ask the system for its processors takes as long as a few rows do.
   if (count > 0 && count <= units_per_task) return body(0, count);
-  return cpu::parallel_for(ceil_div(count, units_per_task), cpu::resolve_threads(num_threads),
-                           [&](std::uint64_t task, unsigned) {
-                             const std::uint64_t first = task * units_per_task;
-                             return body(first, std::min(units_per_task, count - first));
-                           });
+  num_threads = cpu::resolve_threads(num_threads);
+  units_per_task =
+      std::clamp(ceil_div(count, num_threads), units_per_task, std::max(units_per_task, most_bytes / unit_bytes));
+  return cpu::parallel_for(ceil_div(count, units_per_task), num_threads, [&](std::uint64_t task, unsigned) {
+    const std::uint64_t first = task * units_per_task;
+    return body(first, std::min(units_per_task, count - first));
+  });
 }
 
 }  // namespace
@@ -73,26 +84,40 @@ Result<void> Decoder::expand(std::byte* dst, unsigned num_threads) const {
 }
 
 template <class Index>
+Result<void> Decoder::expand_rows(std::span<const Index> index, std::byte* dst, bool is_large) const {
+  const std::uint64_t row_bytes = header.geometry.row_bytes;
+  const auto row_of = [&](std::uint64_t i) { return static_cast<std::uint64_t>(index[i]); };
+  if (header.tile_bytes == row_bytes)
+    return expand_tiles(
+        *this, index.size(), dst, [&](std::uint64_t i) { return reader.stored(row_of(i)); }, true, is_large);
+  PartExpander expander(*this, false);
+  for (std::uint64_t i = 0; i < index.size(); ++i) {
+    if (i + kPrefetchRows < index.size())
+      reader.prefetch(reader.stored(row_of(i + kPrefetchRows) * row_bytes / header.tile_bytes));
+    STILLBIT_CHECK(expander.expand(row_of(i) * row_bytes, row_bytes, dst + i * row_bytes));
+  }
+  return {};
+}
+
+template <class Index>
 Result<void> Decoder::gather(std::span<const Index> index, std::byte* dst, unsigned num_threads) const {
   const std::uint64_t row_bytes = header.geometry.row_bytes;
   STILLBIT_CHECK(check_indices(index, header.geometry.num_rows));
   if (row_bytes == 0) return {};
   const bool is_large = row_bytes >= kPastCachesRowBytes && index.size() * row_bytes >= cpu::kPastCachesBytes;
-  return for_each_task(
-      index.size(), row_bytes, num_threads, [&](std::uint64_t first, std::uint64_t count) -> Result<void> {
-        const auto row_of = [&](std::uint64_t i) { return static_cast<std::uint64_t>(index[first + i]); };
-        std::byte* const out = dst + first * row_bytes;
-        if (header.tile_bytes == row_bytes)
-          return expand_tiles(
-              *this, count, out, [&](std::uint64_t i) { return reader.stored(row_of(i)); }, true, is_large);
-        PartExpander expander(*this, false);
-        for (std::uint64_t i = 0; i < count; ++i) {
-          if (i + kPrefetchRows < count)
-            reader.prefetch(reader.stored(row_of(i + kPrefetchRows) * row_bytes / header.tile_bytes));
-          STILLBIT_CHECK(expander.expand(row_of(i) * row_bytes, row_bytes, out + i * row_bytes));
-        }
-        return {};
-      });
+  // Raw rows are copied anyway, and what was written past the caches is not to be read again.
+  const bool copies_repeats =
+      row_bytes >= kLeastRepeatedRowBytes && !is_large && header.codec != Codec::kRaw && has_repeats(index);
+  const auto gather_task = [&](std::uint64_t first, std::uint64_t count) -> Result<void> {
+    std::byte* const out = dst + first * row_bytes;
+    if (!copies_repeats) return expand_rows(index.subspan(first, count), out, is_large);
+    const DistinctRows distinct(index.subspan(first, count));
+    STILLBIT_CHECK(expand_rows(distinct.rows(), out, is_large));
+    distinct.spread(out, row_bytes);
+    return {};
+  };
+  return for_each_task(index.size(), row_bytes, num_threads, gather_task,
+                       copies_repeats ? kTaskBytesWithRepeats : kTaskBytes);
 }
 
 template Result<void> Decoder::gather(std::span<const std::int32_t>, std::byte*, unsigned) const;

@@ -38,6 +38,10 @@ struct Decoder {
   Result<void> expand_verified(std::byte* dst, unsigned num_threads) const;
 
  private:
+  /// Rows of one task. `is_large`: of many bytes in all, which are to pass the caches.
+  template <class Index>
+  Result<void> expand_rows(std::span<const Index> index, std::byte* dst, bool is_large) const;
+
   Result<void> check(std::uint64_t checksum) const;
   Result<std::uint64_t> expand_in_pieces(std::byte* dst, unsigned num_threads, const Consume& consume) const;
 };
