@@ -74,8 +74,8 @@ class DistinctRows {
   /// Puts rows(), which begin at `dst`, to all places where they belong. From the end on: no row is before its place
   /// among rows(), so that none is written over which is still to be copied.
   void spread(std::byte* dst, std::uint64_t row_bytes) const noexcept {
-    for (std::uint64_t i = places_.size(); i-- > 0 && places_[i] != i;)
-      std::memcpy(dst + i * row_bytes, dst + places_[i] * row_bytes, row_bytes);
+    for (std::uint64_t i = places_.size(); i > 0 && places_[i - 1] != i - 1; --i)
+      std::memcpy(dst + (i - 1) * row_bytes, dst + places_[i - 1] * row_bytes, row_bytes);
   }
 
  private:
