@@ -24,6 +24,7 @@ def results_of(parts: list[data.Table], name: str) -> dict[str, measure.Result]:
     ours = {
         "stillbit": {},
         "stillbit, slotted": {"packing": "slotted"},
+        "stillbit, slotted, speed": {"packing": "slotted", "objective": "speed"},
         "stillbit, smallest": {"objective": "smallest"},
     }
     results = {label: measure.Result() for label in ("memcpy", *ours)}

@@ -34,7 +34,7 @@ def from_folder(folder: Path) -> dict[str, list[Table]]:
 
 
 def made_up(num_bytes: int) -> dict[str, list[Table]]:
-    """Return tables of ``num_bytes`` bytes: weights of several dtypes, and a bag of words."""
+    """Return tables of ``num_bytes`` bytes: weights of two dtypes, and a bag of words."""
     generator = np.random.default_rng(1)
 
     def weights(columns: int, itemsize: int) -> np.ndarray:
@@ -48,6 +48,5 @@ def made_up(num_bytes: int) -> dict[str, list[Table]]:
         "bf16 weights, 512 B": [Table((weights(256, 2).view(np.uint32) >> 16).astype(np.uint16), "BF16")],
         "bf16 weights, 128 B": [Table((weights(64, 2).view(np.uint32) >> 16).astype(np.uint16), "BF16")],
         "f32 weights, 1 KiB": [Table(weights(256, 4), "F32")],
-        "f16 weights, 512 B": [Table(weights(256, 2).astype(np.float16), "F16")],
         "bag of words, f32, 4 KiB": [Table(words, "F32")],
     }

@@ -19,9 +19,11 @@ if TYPE_CHECKING:
 GATHERED = 1000
 # Peers have no rows: they are given blocks of so many bytes, in whole rows; a gather expands those that it needs.
 BLOCK_BYTES = 64 << 10
-# A job is repeated until it has taken so long, and at least REPEATS times; its time is the median.
+# A job is repeated until it has taken so long, and at least REPEATS times, but no longer than MOST_SECONDS; its time is
+# the median.
 SECONDS = 0.05
 REPEATS = 5
+MOST_SECONDS = 1.0
 
 
 @dataclass
@@ -60,7 +62,7 @@ class Result:
 def seconds(job: Callable[[], object]) -> float:
     """Return the median time of a job."""
     times: list[float] = []
-    while len(times) < REPEATS or sum(times) < SECONDS:
+    while (len(times) < REPEATS or sum(times) < SECONDS) and sum(times) < MOST_SECONDS:
         begin = time.perf_counter()
         job()
         times.append(time.perf_counter() - begin)
