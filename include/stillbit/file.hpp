@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <memory>
 #include <span>
 #include <string>
 #include <utility>
@@ -46,6 +47,37 @@ struct LoadOptions {
 
 /// Maps a compressed file that is open for reading; the descriptor is not needed after that.
 [[nodiscard]] NamedTensors load(int descriptor);
+
+/// A compressed file, mapped, or the index of several: for who wants many of its tensors expanded at once, as whoever
+/// loads a model does.
+class CompressedFile {
+ public:
+  struct Entry {
+    std::string name;
+    std::filesystem::path file;                      ///< that the tensor is in: of an index, the shard
+    std::shared_ptr<const CompressedTensor> tensor;  ///< tied tensors share one
+  };
+
+  /// Where an entry is to be expanded, by its position in `entries`; as of DecompressRequest.
+  struct Output {
+    std::size_t entry = 0;
+    std::span<std::byte> out;
+    bool is_new_memory = false;
+  };
+
+  /// Throws as `load` does.
+  explicit CompressedFile(const std::filesystem::path& path);
+
+  /// In the order of the file, or of the shards' names.
+  [[nodiscard]] const std::vector<Entry>& entries() const noexcept { return entries_; }
+
+  /// Expands entries, any number of them at once; compares checksums if `verify`. Throws as `decompress` of many
+  /// tensors does, naming file and tensor, and kOutOfRange where there is no such entry.
+  void decompress(std::span<const Output> outputs, bool verify = true, unsigned num_threads = 0) const;
+
+ private:
+  std::vector<Entry> entries_;
+};
 
 /// What is in a file: compressed, or an ordinary .npy, .safetensors or .safetensors.index.json.
 struct FileInfo {

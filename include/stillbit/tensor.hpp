@@ -130,4 +130,21 @@ class CompressedTensor {
 [[nodiscard]] CompressedTensor compress(const TensorView& tensor, const CompressOptions& options,
                                         CompressedTensor&& reuse);
 
+/// A tensor, and where it is to be expanded.
+struct DecompressRequest {
+  const CompressedTensor* tensor = nullptr;
+  std::span<std::byte> out;  ///< exactly tensor->raw_bytes() bytes
+
+  /// The memory is new to the process: its pages are taken from the system before they are written, many at a time.
+  bool is_new_memory = false;
+};
+
+/// Expands many tensors in one call: threads are shared by all, small tensors are dealt out whole and large ones in
+/// parts. Throws as CompressedTensor::decompress does, naming the tensor by its position, from 0 on; nothing is written
+/// when a size does not fit. `num_threads` 0 is all processors.
+void decompress(std::span<const DecompressRequest> requests, unsigned num_threads = 0);
+
+/// The same, and compares checksums, as CompressedTensor::decompress_verified does.
+void decompress_verified(std::span<const DecompressRequest> requests, unsigned num_threads = 0);
+
 }  // namespace stillbit

@@ -6,7 +6,9 @@
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/string_view.h>
 #include <nanobind/stl/tuple.h>
+#include <nanobind/stl/unique_ptr.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
@@ -62,6 +64,36 @@ std::shared_ptr<Handle> map_shared(int descriptor) {
   NamedTensors tensors = load(descriptor);
   if (tensors.size() != 1) throw Error(ErrorCode::kCorrupt, "the shared memory does not hold one tensor");
   return std::make_shared<Handle>(std::move(tensors[0].second));
+}
+
+std::unique_ptr<CompressedFile> open_file(const Path& path) {
+  const LongCall call;
+  return std::make_unique<CompressedFile>(path);
+}
+
+using Entry = nb::typed<nb::tuple, std::string, std::string, Shape, std::size_t, std::string>;
+
+/// Plain values: an object for each tensor would take longer than expanding a small one.
+nb::typed<nb::list, Entry> entries_of(const CompressedFile& file) {
+  nb::list entries;
+  for (const CompressedFile::Entry& entry : file.entries()) {
+    entries.append(nb::make_tuple(entry.name, name(entry.tensor->dtype()), nb::tuple(nb::cast(entry.tensor->shape())),
+                                  entry.tensor->raw_bytes(), entry.file.string()));
+  }
+  return nb::typed<nb::list, Entry>(entries);
+}
+
+/// Number of an entry, address, bytes.
+using Output = std::tuple<std::size_t, std::uintptr_t, std::size_t>;
+
+void expand_entries(const CompressedFile& file, const std::vector<Output>& outputs, bool are_new, bool verify,
+                    unsigned num_threads) {
+  const LongCall call;
+  std::vector<CompressedFile::Output> requests;
+  requests.reserve(outputs.size());
+  for (const auto& [entry, address, num_bytes] : outputs)
+    requests.push_back({entry, {reinterpret_cast<std::byte*>(address), num_bytes}, are_new});
+  file.decompress(requests, verify, num_threads);
 }
 
 FileInfo inspect(const Path& path) {
@@ -151,10 +183,19 @@ void bind_info(const nb::module_& module) {
       });
 }
 
+void bind_compressed_file(const nb::module_& module) {
+  nb::class_<CompressedFile>(module, "CompressedFile", "A compressed file whose tensors are expanded many at once.")
+      .def(nb::new_(&open_file), nb::arg("path"))
+      .def_prop_ro("entries", entries_of, "Name, dtype, shape, bytes and file of each tensor.")
+      .def("decompress", expand_entries, nb::arg("outputs"), nb::arg("are_new"), nb::arg("verify"),
+           nb::arg("num_threads"), "Outputs: number of an entry, address, bytes.");
+}
+
 }  // namespace
 
 void bind_files(nb::module_& module) {
   bind_info(module);
+  bind_compressed_file(module);
   module.def("load", load_tensors, nb::arg("path"), nb::arg("mmap"));
   module.def("save", save_tensors, nb::arg("path"), nb::arg("tensors"), nb::arg("metadata"), nb::arg("num_threads"));
   module.def("save_shared", save_shared, nb::arg("descriptor"), nb::arg("tensor"),

@@ -284,6 +284,18 @@ class FileInfo:
 
     def __repr__(self) -> str: ...
 
+class CompressedFile:
+    """A compressed file whose tensors are expanded many at once."""
+
+    def __init__(self, path: str | os.PathLike) -> None: ...
+
+    @property
+    def entries(self) -> list[tuple[str, str, tuple[int, ...], int, str]]:
+        """Name, dtype, shape, bytes and file of each tensor."""
+
+    def decompress(self, outputs: Sequence[tuple[int, int, int]], are_new: bool, verify: bool, num_threads: int) -> None:
+        """Outputs: number of an entry, address, bytes."""
+
 def load(path: str | os.PathLike, mmap: bool) -> list[tuple[str, Tensor]]: ...
 
 def save(path: str | os.PathLike, tensors: Sequence[tuple[str, Tensor]], metadata: Mapping[str, str], num_threads: int) -> None: ...

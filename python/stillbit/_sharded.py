@@ -235,24 +235,32 @@ def read_index(path: Path) -> tuple[dict[str, list[str]], dict[str, str]]:
     return parts or {}, document["weight_map"]
 
 
+def check_parts(path: Path, parts: dict[str, list[str]], lengths: dict[str, int]) -> set[str]:
+    """Return the names of all parts, each of which has the rows that its name says; `lengths` are first dimensions."""
+    names = list(itertools.chain.from_iterable(parts.values()))
+    if len(set(names)) != len(names) or not set(names) <= set(lengths):
+        raise CorruptError(f"{path}: the index names parts that are not there, or are another tensor's, too")
+    for name, of in parts.items():
+        begin = 0
+        for part in of:
+            end = begin + lengths[part]
+            if part != part_name(name, begin, end):
+                raise CorruptError(f"{path}: part {part!r} has not the rows that its name says")
+            begin = end
+    for name in parts:
+        if name in set(lengths) - set(names):
+            raise CorruptError(f"{path}: tensor {name!r} is there twice, in parts and whole")
+    return set(names)
+
+
 def joined(
     path: Path, tensors: dict[str, CompressedTensor], parts: dict[str, list[str]]
 ) -> dict[str, CompressedTensor | ShardedTensor]:
     """Return the tensors of an index, those that are in parts as one."""
     result: dict[str, CompressedTensor | ShardedTensor] = {}
-    names = list(itertools.chain.from_iterable(parts.values()))
-    if len(set(names)) != len(names) or not set(names) <= set(tensors):
-        raise CorruptError(f"{path}: the index names parts that are not there, or are another tensor's, too")
+    names = check_parts(path, parts, {name: (tensor.shape or (0,))[0] for name, tensor in tensors.items()})
     for name, of in parts.items():
-        begin = 0
-        for part in of:
-            end = begin + (tensors[part].shape or (0,))[0]
-            if part != part_name(name, begin, end):
-                raise CorruptError(f"{path}: part {part!r} has not the rows that its name says")
-            begin = end
         result[name] = ShardedTensor([tensors[part] for part in of])
-    for name in set(tensors) - set(names):
-        if name in result:
-            raise CorruptError(f"{path}: tensor {name!r} is there twice, in parts and whole")
+    for name in set(tensors) - names:
         result[name] = tensors[name]
     return result

@@ -1,5 +1,6 @@
 #include "api/compressed_tensor.hpp"
 
+#include "api/bulk_access.hpp"
 #include "api/encoder.hpp"
 #include "api/registry.hpp"
 #include "api/section_buffers.hpp"
@@ -34,18 +35,6 @@ Result<void> check_output(const format::PayloadHeader& header, std::uint64_t num
                  std::to_string(header.geometry.row_bytes) + " bytes, the memory given has " +
                  std::to_string(num_bytes));
 }
-
-/// Whoever maps a file gathers single rows, and wants no more read than those; here the whole payload is to be read.
-class BulkAccess {
- public:
-  explicit BulkAccess(Bytes mapped) : mapped_(mapped) { io::advise(mapped_, io::Access::kSequential); }
-  ~BulkAccess() { io::advise(mapped_, io::Access::kRandom); }
-  BulkAccess(const BulkAccess&) = delete;
-  BulkAccess& operator=(const BulkAccess&) = delete;
-
- private:
-  Bytes mapped_;
-};
 
 }  // namespace
 

@@ -2,8 +2,10 @@
 
 #include "api/compressed_tensor.hpp"
 #include "api/registry.hpp"
+#include "core/checked.hpp"
 #include "core/checksum.hpp"
 #include "core/shape.hpp"
+#include "cpu/parallel.hpp"
 #include "format/npy.hpp"
 #include "format/safetensors.hpp"
 
@@ -72,28 +74,55 @@ Result<void> check_entry(const format::ManifestEntry& entry, const CompressedTen
   return corrupt("manifest and payload differ in dtype, shape, codec or packing");
 }
 
+/// A payload, and the first of the tensors that it is.
+struct Payload {
+  Bytes bytes;
+  const format::ManifestEntry* entry;
+  std::shared_ptr<CompressedTensor> tensor = nullptr;
+};
+
+std::vector<CodecPrice> known_prices(const format::ManifestEntry& entry) {
+  std::vector<CodecPrice> prices;
+  for (const auto& [codec, stored_bytes] : entry.prices) {
+    if (const auto known = codec_from_name(codec)) prices.push_back({*known, stored_bytes});
+  }
+  return prices;
+}
+
+/// Headers and plans are read and validated by several threads where there are many: a dictionary takes 50 µs.
+Result<void> open_payloads(std::vector<Payload>& payloads, const std::shared_ptr<const void>& mapping) {
+  constexpr std::size_t kTaskPayloads = 32;
+  const std::size_t num_tasks = ceil_div(payloads.size(), kTaskPayloads);
+  const unsigned threads = num_tasks < 2 ? 1 : cpu::resolve_threads(0);
+  return cpu::parallel_for(num_tasks, threads, [&](std::uint64_t task, unsigned) -> Result<void> {
+    const std::size_t end = std::min(payloads.size(), (task + 1) * kTaskPayloads);
+    for (std::size_t i = task * kTaskPayloads; i < end; ++i) {
+      auto opened = open_mapped(payloads[i].bytes, mapping, known_prices(*payloads[i].entry));
+      if (!opened.ok()) return in_context(quoted_tensor(payloads[i].entry->name), opened.fault());
+      payloads[i].tensor = std::make_shared<CompressedTensor>(std::move(opened).value());
+    }
+    return {};
+  });
+}
+
 Result<void> add_stored(const format::SafetensorsHeader& header, format::Manifest manifest, Bytes bytes,
                         const std::shared_ptr<const void>& mapping, TensorFile& file) {
-  std::unordered_map<std::string, Bytes> payloads;
+  std::unordered_map<std::string_view, Bytes> bytes_of;
   for (const format::SafetensorsEntry& entry : header.entries) {
-    payloads[entry.name] = bytes.subspan(header.data_offset + entry.begin, entry.end - entry.begin);
+    bytes_of[entry.name] = bytes.subspan(header.data_offset + entry.begin, entry.end - entry.begin);
   }
-  std::unordered_map<std::string, std::shared_ptr<CompressedTensor>> opened;
+  std::vector<Payload> payloads;
+  std::unordered_map<std::string_view, std::size_t> number_of;
   for (const format::ManifestEntry& entry : manifest.tensors) {
-    const Bytes payload = payloads.at(entry.payload);
-    auto& tensor = opened[entry.payload];
-    if (!tensor) {
-      std::vector<CodecPrice> prices;
-      for (const auto& [codec, stored_bytes] : entry.prices) {
-        if (const auto known = codec_from_name(codec)) prices.push_back({*known, stored_bytes});
-      }
-      auto result = open_mapped(payload, mapping, std::move(prices));
-      if (!result.ok()) return in_context(quoted_tensor(entry.name), result.fault());
-      tensor = std::make_shared<CompressedTensor>(std::move(result).value());
-    }
-    if (const auto same = check_entry(entry, *tensor); !same.ok())
+    if (number_of.emplace(entry.payload, payloads.size()).second)
+      payloads.push_back({bytes_of.at(entry.payload), &entry});
+  }
+  STILLBIT_CHECK(open_payloads(payloads, mapping));
+  for (const format::ManifestEntry& entry : manifest.tensors) {
+    const Payload& payload = payloads[number_of.at(entry.payload)];
+    if (const auto same = check_entry(entry, *payload.tensor); !same.ok())
       return in_context(quoted_tensor(entry.name), same.fault());
-    file.stored.push_back({entry.name, entry.payload, payload, tensor});
+    file.stored.push_back({entry.name, entry.payload, payload.bytes, payload.tensor});
   }
   std::uint64_t raw_bytes = 0;
   for (const TensorFile::StoredTensor& stored : file.stored) {
@@ -165,6 +194,7 @@ Result<void> take_shard(const std::string& shard, TensorFile& part, std::map<std
                                       [&](const TensorFile::StoredTensor& other) { return other.name == tensor.name; });
     if (is_taken) return in_context(shard, corrupt(quoted_tensor(tensor.name) + " is in another shard, too"));
   }
+  for (TensorFile::StoredTensor& tensor : part.stored) tensor.shard = shard;
   std::move(part.raw.begin(), part.raw.end(), std::back_inserter(file.raw));
   std::move(part.stored.begin(), part.stored.end(), std::back_inserter(file.stored));
   return {};

@@ -27,6 +27,7 @@ struct TensorFile {
     std::string payload_name;
     Bytes payload;
     std::shared_ptr<CompressedTensor> tensor;  ///< tied tensors share one
+    std::string shard = {};                    ///< of an index: the file beside it
   };
 
   std::filesystem::path path;

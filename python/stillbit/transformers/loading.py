@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -16,13 +13,12 @@ from torch import Tensor, nn
 from .._arguments import count
 from .._kinds import torch_kind
 from .._sharded import INDEX_SUFFIX, ShardedTensor
-from ..errors import CorruptError, Error, InvalidArgumentError, MismatchError
+from .._whole_file import Entry, WholeFile
+from ..errors import CorruptError, Error, InvalidArgumentError, MismatchError, UnsupportedError
 from ..files import PathLike, load_file
 from ..tensor import CompressedTensor
 
 __all__ = ["checkpoint_path", "load", "load_into", "open_checkpoint"]
-
-_SMALL_NBYTES = 1 << 20  # threads that expand smaller tensors wait longer for Python's lock than they work
 
 METHOD = "stillbit"  # in a config.json, of quantization_config
 
@@ -53,12 +49,18 @@ def load(path: PathLike, *, device: Any = "cpu", num_threads: int = 0, verify: b
         Naming the file and the tensor: a shard that is missing, a file that is truncated, corrupted or not compressed.
     """
     place = torch.device(device)
-    jobs = [
-        (name, tensor, torch.empty(tensor.shape, dtype=torch_kind().dtype(tensor.dtype_name), device=place))
-        for name, tensor in open_checkpoint(path).items()
-    ]
-    _expand_all(path, jobs, count(num_threads, "num_threads"), verify)
-    return {name: out for name, _, out in jobs}
+    if place.type == "cuda":
+        tensors = open_checkpoint(path)
+        outs = {name: empty(tensor.dtype_name, tensor.shape, place) for name, tensor in tensors.items()}
+        _expand_on_gpus(path, {name: (tensors[name], out) for name, out in outs.items()}, verify)
+        return outs
+    if place.type != "cpu":
+        raise UnsupportedError(f"tensors are expanded on a CPU or a CUDA GPU, not on {place}")
+    whole = opened(path, WholeFile)
+    outs = {name: empty(entry.dtype_name, entry.shape, place) for name, entry in whole.entries.items()}
+    addresses = ((name, out.data_ptr()) for name, out in outs.items())
+    whole.expand(addresses, num_threads=count(num_threads, "num_threads"), verify=bool(verify), are_new=True)
+    return outs
 
 
 def load_into(model: nn.Module, path: PathLike, *, num_threads: int = 0, verify: bool = True) -> None:
@@ -82,22 +84,27 @@ def load_into(model: nn.Module, path: PathLike, *, num_threads: int = 0, verify:
     IoError, CorruptError, InvalidArgumentError
         As `load`; the model's weights then hold anything.
     """
-    tensors = open_checkpoint(path)
+    whole = opened(path, WholeFile)
     state = model.state_dict()
-    jobs = []
-    for name, tensor in tensors.items():
-        out = state.get(name)
-        if out is None:
+    for name, entry in whole.entries.items():
+        if name not in state:
             raise MismatchError(f"{path}: tensor {name!r} is not in the model")
-        _check_fits(path, name, tensor, out)
-        jobs.append((name, tensor, out))
-    loaded = {state[name].data_ptr() for name in tensors}
-    missing = [name for name in state if name not in tensors and state[name].data_ptr() not in loaded]
+        _check_fits(path, name, entry, state[name])
+    loaded = {state[name].data_ptr() for name in whole.entries}
+    missing = [name for name in state if name not in whole.entries and state[name].data_ptr() not in loaded]
     if missing:
         raise MismatchError(
             f"{path}: tensor {missing[0]!r} of the model is not there, nor are {len(missing) - 1} others"
         )
-    _expand_all(path, jobs, count(num_threads, "num_threads"), verify)
+    outs = {name: state[name] for name in whole.entries}
+    for out in outs.values():
+        torch_kind().written(out)
+    addresses = ((name, out.data_ptr()) for name, out in outs.items() if not out.is_cuda)
+    whole.expand(addresses, num_threads=count(num_threads, "num_threads"), verify=bool(verify))
+    on_gpus = [name for name, out in outs.items() if out.is_cuda]
+    if on_gpus:
+        tensors = open_checkpoint(path)
+        _expand_on_gpus(path, {name: (tensors[name], outs[name]) for name in on_gpus}, verify)
 
 
 def checkpoint_path(path: PathLike) -> Path:
@@ -129,9 +136,17 @@ def open_checkpoint(path: PathLike) -> dict[str, CompressedTensor | ShardedTenso
     IoError, CorruptError, InvalidArgumentError
         If it cannot be read, breaks the format, or is not compressed.
     """
+    return opened(path, lambda file: load_file(file, like="torch"))
+
+
+Opened = TypeVar("Opened")
+
+
+def opened(path: PathLike, opener: Callable[[Path], Opened]) -> Opened:
+    """Open the weights of a folder, or a file; say so where a config promises what is not there."""
     file = checkpoint_path(path)
     try:
-        return load_file(file, like="torch")
+        return opener(file)
     except InvalidArgumentError as error:
         if says_compressed(file.parent):
             raise CorruptError(
@@ -149,37 +164,36 @@ def says_compressed(folder: Path) -> bool:
     return isinstance(entry, dict) and entry.get("quant_method") == METHOD
 
 
-def expand(tensor: CompressedTensor | ShardedTensor, out: Tensor, num_threads: int, verify: bool) -> None:
-    """Expand a tensor into memory of its shape and dtype, on the CPU or on a GPU."""
-    if isinstance(tensor, ShardedTensor):
-        begin = 0
-        for part in tensor.parts:
-            expand(part, out[begin : begin + len(part)], num_threads, verify)
-            begin += len(part)
-    elif out.is_cuda:
-        if verify:
-            tensor._handle.verify_stored(num_threads)
-        # A mapped file's pages are pinned where they are, and crossed by the copy engine while the GPU expands.
-        table = tensor.cuda(out.device, "pinned" if tensor._source is None else "in_place")
-        table.decompress(out)
-        table.check()
-    else:
-        tensor.decompress(out, num_threads=num_threads, verify=verify)
+def expand_on_gpu(file: Path, name: str, tensor: CompressedTensor | ShardedTensor, out: Tensor, verify: bool) -> None:
+    """Expand a tensor into memory of a GPU's, of its shape and dtype; the checksum is that of what is stored."""
+    begin = 0
+    for part in tensor.parts if isinstance(tensor, ShardedTensor) else (tensor,):
+        try:
+            if verify:
+                part._handle.verify_stored(0)
+            # A mapped file's pages are pinned where they are, and crossed by the copy engine while the GPU expands.
+            table = part.cuda(out.device, "pinned" if part._source is None else "in_place")
+            table.decompress(out if part is tensor else out[begin : begin + len(part)])
+            table.check()
+        except Error as error:
+            place = file if part._source is None else part._source[0]
+            raise type(error)(f"{place}: tensor {name!r}: {error}") from None
+        begin += 0 if part is tensor else len(part)
 
 
-def expanded(file: Path, name: str, tensor: CompressedTensor | ShardedTensor, device: torch.device) -> Tensor:
-    """Return a tensor of a file, expanded where it is going to be, by all processors or a GPU; checksums compared."""
-    out = torch.empty(tensor.shape, dtype=torch_kind().dtype(tensor.dtype_name), device=device)
-    with _named(file, name, tensor):
-        expand(tensor, out, 0, True)
-    return out
+def _expand_on_gpus(path: PathLike, jobs: dict[str, tuple[Any, Tensor]], verify: bool) -> None:
+    file = checkpoint_path(path)
+    for name, (tensor, out) in jobs.items():
+        expand_on_gpu(file, name, tensor, out, verify)
 
 
-Job = tuple[str, Any, Tensor]
+def empty(dtype_name: str, shape: tuple[int, ...], device: torch.device) -> Tensor:
+    """Return memory for a tensor."""
+    return torch.empty(shape, dtype=torch_kind().dtype(dtype_name), device=device)
 
 
-def _check_fits(path: PathLike, name: str, tensor: Any, out: Tensor) -> None:
-    wanted = (tuple(tensor.shape), torch_kind().dtype(tensor.dtype_name))
+def _check_fits(path: PathLike, name: str, entry: Entry, out: Tensor) -> None:
+    wanted = (entry.shape, torch_kind().dtype(entry.dtype_name))
     if (tuple(out.shape), out.dtype) != wanted:
         raise MismatchError(
             f"{path}: tensor {name!r} is {wanted[1]} of shape {wanted[0]}, the model's is {out.dtype} of shape "
@@ -190,56 +204,3 @@ def _check_fits(path: PathLike, name: str, tensor: Any, out: Tensor) -> None:
             f"{path}: tensor {name!r} cannot be written to the model's, which is on the device {out.device}"
             f"{'' if out.is_contiguous() else ' and not contiguous'}"
         )
-
-
-def _expand_all(path: PathLike, jobs: Iterable[Job], num_threads: int, verify: bool) -> None:
-    """Expand tensors on threads: a tensor each, but those that would keep one busy when the others have done."""
-    threads = num_threads or _num_processors()
-    ordered = sorted(jobs, key=lambda job: job[2].nbytes, reverse=True)
-    total = sum(out.nbytes for _, _, out in ordered)
-    # One that is a fair part of all goes to all threads.
-    is_large = [threads > 1 and out.nbytes * 2 * threads > total for _, _, out in ordered]
-    file = checkpoint_path(path)
-
-    def run(job: Job, job_threads: int) -> None:
-        name, tensor, out = job
-        with _named(file, name, tensor):
-            expand(tensor, out, job_threads, verify)
-
-    for job, large in zip(ordered, is_large):
-        if large:
-            run(job, threads)
-    rest = [job for job, large in zip(ordered, is_large) if not large]
-    _each([job for job in rest if job[2].nbytes >= _SMALL_NBYTES], threads, lambda job: run(job, 1))
-    for job in rest:
-        if job[2].nbytes < _SMALL_NBYTES:
-            run(job, 1)
-
-
-def _each(jobs: list[Job], threads: int, run: Callable[[Job], None]) -> None:
-    if threads == 1 or len(jobs) < 2 or any(out.is_cuda for _, _, out in jobs):
-        for job in jobs:
-            run(job)
-        return
-    with ThreadPoolExecutor(threads, "stillbit-load") as pool:
-        futures = [pool.submit(run, job) for job in jobs]
-        try:
-            for future in futures:
-                future.result()
-        except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
-            raise
-
-
-@contextlib.contextmanager
-def _named(file: Path, name: str, tensor: CompressedTensor | ShardedTensor) -> Iterator[None]:
-    """Put the file, of an index the shard, and the tensor before an error."""
-    try:
-        yield
-    except Error as error:
-        source = tensor._source if isinstance(tensor, CompressedTensor) else None
-        raise type(error)(f"{source[0] if source else file}: tensor {name!r}: {error}") from None
-
-
-def _num_processors() -> int:
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1

@@ -30,8 +30,10 @@ from transformers.quantizers.auto import register_quantization_config, register_
 from transformers.quantizers.base import HfQuantizer
 from transformers.utils.quantization_config import QuantizationConfigMixin
 
+from .._whole_file import WholeFile
 from ..errors import InvalidArgumentError, UnsupportedError
-from .loading import METHOD, checkpoint_path, expanded, open_checkpoint
+from ._lookahead import Lookahead
+from .loading import METHOD, checkpoint_path, opened
 
 __all__ = ["StillbitConfig", "StillbitQuantizer"]
 
@@ -132,18 +134,12 @@ class Checkpoint:
 
     def __init__(self, files: list[Path], conversions: list[Any], model: Any, device_map: Any = None) -> None:
         self._device_map = device_map
-        self.tensors: dict[str, Any] = {}
-        self._file_of: dict[str, Path] = {}
+        self._tensors = Lookahead(files)
         self._payload_of: dict[str, str] = {}
         for file in files:
-            opened = open_checkpoint(file)
-            self.tensors |= opened
-            self._file_of |= dict.fromkeys(opened, file)
             self._payload_of |= _payloads(file)
-        if len(files) > 1:
-            open_checkpoint(
-                checkpoint_path(files[0].parent)
-            )  # raises where shards hold other tensors than the index says
+        if len(files) > 1:  # raises where shards hold other tensors than the index says
+            opened(checkpoint_path(files[0].parent), WholeFile)
         # A payload has its name from the first of its tensors.
         self._first_of = {payload: name for name, payload in reversed(self._payload_of.items())}
         self._prefix = model.base_model_prefix
@@ -154,11 +150,14 @@ class Checkpoint:
         # Of each parameter, the names that it is made of, by what they are to its converter; None: it is the tensor.
         self._sources: dict[str, dict[str | None, list[str]]] = {}
         self._parameter_of: dict[str, str] = {}
-        for name in sorted(self.tensors, key=dot_natural_key):
+        names = sorted(self._tensors.names, key=dot_natural_key)
+        for name in names:
             parameter, pattern = self._resolve(name)
             self._parameter_of[name] = parameter
             self._sources.setdefault(parameter, {}).setdefault(pattern, []).append(name)
         self._extras = self._find_extras()
+        # As transformers asks for them; what is no parameter is not asked for.
+        self._tensors.expect([name for name in names if self._is_for_cpu(name)])
 
     def parameter_of(self, payload: str) -> str:
         """Return the parameter that a payload's first tensor belongs to."""
@@ -190,7 +189,7 @@ class Checkpoint:
 
     def _value(self, parameter: str, dtype: Any, context: dict[str, Any]) -> dict[str, Any]:
         sources = self._sources[parameter]
-        place = place_of(parameter, self._device_map)
+        place = self._place(parameter)
         if None in sources:
             return {parameter: self._expanded(sources[None][-1], dtype, place)}
         converter = deepcopy(self._converter_of[next(iter(sources))])
@@ -200,8 +199,17 @@ class Checkpoint:
         values: dict[str, Any] = converter.convert(parameter, **context)
         return values
 
+    def _is_for_cpu(self, name: str) -> bool:
+        parameter = self._parameter_of[name]
+        if parameter not in self._parameters or self._place(parameter).type != "cpu":
+            return False
+        return name in self._sources[parameter].get(None, [name])[-1:]
+
+    def _place(self, parameter: str) -> torch.device:
+        return place_of(parameter, self._device_map)
+
     def _expanded(self, name: str, dtype: Any, place: torch.device) -> Tensor:
-        value = expanded(self._file_of[name], name, self.tensors[name], place)
+        value = self._tensors.take(name, place)
         return value.to(dtype) if dtype is not None and value.is_floating_point() else value
 
 
