@@ -18,7 +18,7 @@ ALLOWED = {
     "cuda": {"core", "warp"},
     "format": {"core"},
     "statistics": {"core", "cpu", "cuda", "warp"},
-    "codecs": {"core", "cpu", "cuda", "fields", "format", "statistics", "warp"},
+    "codecs": {"core", "cpu", "cuda", "fields", "format", "pooling", "statistics", "warp"},
     "published": {"core", "cpu", "statistics", "codecs"},
     "packings": {"core", "format", "codecs"},
     "pooling": {"core", "cpu"},

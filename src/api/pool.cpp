@@ -2,6 +2,7 @@
 
 #include "api/bag_pooler.hpp"
 #include "api/compressed_tensor.hpp"
+#include "api/slot_pooler.hpp"
 #include "core/checked.hpp"
 #include "cpu/parallel.hpp"
 
@@ -99,7 +100,9 @@ Result<void> run(const std::vector<Task>& tasks, unsigned num_threads) {
   const unsigned most_threads = tasks.size() == 1 ? 1 : cpu::resolve_threads(num_threads);
   std::vector<HotRows> hot_rows(std::min<std::size_t>(most_threads, tasks.size()));
   return cpu::parallel_for(tasks.size(), most_threads, [&](std::uint64_t i, unsigned worker) {
-    return BagPooler(*tasks[i].work, hot_rows[worker], tasks[i].first_bag, tasks[i].last_bag).run();
+    const Task& task = tasks[i];
+    if (SlotPooler::can_pool(*task.work)) return SlotPooler(*task.work, task.first_bag, task.last_bag).run();
+    return BagPooler(*task.work, hot_rows[worker], task.first_bag, task.last_bag).run();
   });
 }
 

@@ -3,6 +3,7 @@
 #include "core/bytes.hpp"
 #include "core/result.hpp"
 #include "core/shape.hpp"
+#include "pooling/slots.hpp"
 #include "warp/plan_bytes.hpp"
 
 #include <stillbit/options.hpp>
@@ -81,6 +82,21 @@ class RowCodec {
   /// follows the call.
   virtual std::uint64_t decode_past_caches(const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) const {
     return decode(rows, num_rows, dst);
+  }
+
+  /// Whether rows of this dtype, in slots of so many bytes, are best added as they are expanded: by `sum_slots`.
+  [[nodiscard]] virtual bool sums_slots(DType dtype, std::uint64_t slot_bytes) const noexcept {
+    static_cast<void>(dtype);
+    static_cast<void>(slot_bytes);
+    return false;
+  }
+
+  /// As pooling::Kernels::sum, of rows without weights. Returns how many rows are well before the first malformed one;
+  /// what is written has a meaning when all are. Precondition: `sums_slots`.
+  virtual std::uint64_t sum_slots(DType dtype, const pooling::SlotBatch& batch) const {
+    static_cast<void>(dtype);
+    static_cast<void>(batch);
+    return 0;
   }
 
   /// Adds what the bits of an encoded row are for, to show where they go. It takes a row apart bit by bit, far more

@@ -54,6 +54,18 @@ class RowReader {
     return locate_any(row, scratch, found);
   }
 
+  /// Slots that can be read in place, with RowCodec::kSlack bytes behind each. Not all of them hold their rows. Without
+  /// slots in which encoded rows could be, slot_bytes is 0.
+  struct Slots {
+    const std::byte* data = nullptr;
+    std::uint64_t slot_bytes = 0;
+    std::uint64_t num_slots = 0;
+  };
+  [[nodiscard]] Slots slots() const noexcept {
+    if (packing_ != Packing::kSlotted || row_unit_ == tiles_.row_bytes) return {};
+    return {rows_.data(), row_unit_, num_whole_slots_};
+  }
+
   /// All rows, when they are raw and lie back to back: the tensor itself. Empty otherwise.
   [[nodiscard]] Bytes raw_rows() const noexcept;
 

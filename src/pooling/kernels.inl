@@ -20,17 +20,6 @@ inline __attribute__((always_inline)) typename Element::Sums weight_of(const std
     return Element::widened(weights + row * sizeof(Element::kInfinity)) - zeros;  // -0 stays -0
 }
 
-/// Writes words of a row's columns from byte `offset` on; where these are fewer than a vector, no more.
-template <bool kIsWhole, class Words>
-inline __attribute__((always_inline)) void store_words(std::byte* row, std::uint64_t offset, std::uint64_t row_bytes,
-                                                       Words words) {
-  if constexpr (kIsWhole) {
-    stillbit::store(row + offset, words);
-  } else {
-    __builtin_memcpy(row + offset, &words, row_bytes - offset);
-  }
-}
-
 /// Adds rows to the columns of kVectors vectors, from byte `first` of a row on, and writes the result where the bag
 /// ends. kIsWhole says that they do not reach beyond the row.
 template <class Element, Scale kScale, unsigned kVectors, bool kIsWhole>
@@ -40,12 +29,7 @@ inline __attribute__((always_inline)) void sum_block(const Batch& batch, const P
   using Words = typename Element::Words;
   constexpr unsigned kParts = Element::kParts;
   Sums sums[kVectors][kParts];
-  std::byte* const state = batch.state + first * kParts;
-#pragma GCC unroll 16
-  for (unsigned v = 0; v < kVectors; ++v)
-#pragma GCC unroll 2
-    for (unsigned p = 0; p < kParts; ++p)
-      sums[v][p] = piece.begins ? Sums{} : stillbit::load<Sums>(state + (v * kParts + p) * sizeof(Sums));
+  begin_sums<Element, kVectors>(batch, piece, first, sums);
   for (std::uint64_t r = 0; r < piece.num_rows; ++r) {
     const std::byte* const row = rows.data[r] + first;
     const Sums weight = weight_of<Element, kScale>(rows.weights, r);
@@ -61,24 +45,7 @@ inline __attribute__((always_inline)) void sum_block(const Batch& batch, const P
       }
     }
   }
-  if (!piece.ends) {
-#pragma GCC unroll 16
-    for (unsigned v = 0; v < kVectors; ++v)
-#pragma GCC unroll 2
-      for (unsigned p = 0; p < kParts; ++p) stillbit::store(state + (v * kParts + p) * sizeof(Sums), sums[v][p]);
-    return;
-  }
-  const bool halves_up = batch.arithmetic == Arithmetic::kFused;
-#pragma GCC unroll 16
-  for (unsigned v = 0; v < kVectors; ++v) {
-    Words words = Element::narrow(sums[v], halves_up);
-    if (piece.divisor != 0) {
-#pragma GCC unroll 2
-      for (unsigned p = 0; p < kParts; ++p) sums[v][p] = Element::widen(words, p) / Element::rounded(piece.divisor);
-      words = Element::narrow(sums[v], false);
-    }
-    store_words<kIsWhole>(piece.out, first + v * sizeof(Words), batch.row_bytes, words);
-  }
+  finish_sums<Element, kVectors, kIsWhole>(batch, piece, first, sums);
 }
 
 /// Calls block(std::integral_constant number of vectors, whether they are whole, first byte) for all columns.

@@ -30,6 +30,8 @@ inline Shorts narrow_f16(Floats lower, Floats upper) {
       _mm256_set_m128i(_mm256_cvtps_ph(upper, kNearestEven), _mm256_cvtps_ph(lower, kNearestEven)));
 }
 
+#include "pooling/finish.inl"
+
 #include "pooling/kernels.inl"
 
 }  // namespace

@@ -59,6 +59,8 @@ inline Shorts narrow_f16(Floats lower, Floats upper) {
   return words;
 }
 
+#include "pooling/finish.inl"
+
 #include "pooling/kernels.inl"
 
 }  // namespace

@@ -2,6 +2,7 @@
 
 #include "codecs/window/account.hpp"
 #include "codecs/window/kernels.hpp"
+#include "codecs/window/sums.hpp"
 
 #include <memory>
 #include <mutex>
@@ -13,7 +14,7 @@ namespace {
 class WindowCodec final : public RowCodec {
  public:
   WindowCodec(Plan plan, cpu::Isa isa)
-      : plan_(std::move(plan)), plan_bytes_(serialize(plan_)), kernels_(kernels(plan_.view_bytes, isa)) {}
+      : plan_(std::move(plan)), plan_bytes_(serialize(plan_)), kernels_(kernels(plan_.view_bytes, isa)), isa_(isa) {}
 
   [[nodiscard]] Codec codec() const noexcept override { return Codec::kWindow; }
   [[nodiscard]] const std::vector<std::byte>& plan() const noexcept override { return plan_bytes_; }
@@ -33,6 +34,12 @@ class WindowCodec final : public RowCodec {
   std::uint64_t decode_past_caches(const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) const override {
     return kernels_.decode_past_caches(layout(), rows, num_rows, dst);
   }
+  [[nodiscard]] bool sums_slots(DType dtype, std::uint64_t slot_bytes) const noexcept override {
+    return slot_bytes > minimum_row_bytes() && sum_slots_kernel(dtype) != nullptr;
+  }
+  std::uint64_t sum_slots(DType dtype, const pooling::SlotBatch& batch) const override {
+    return sum_slots_kernel(dtype)(layout(), batch);
+  }
   void account(const StoredRow& row, RowAccount& account) const override { window::account(plan_, row, account); }
 
  private:
@@ -42,9 +49,12 @@ class WindowCodec final : public RowCodec {
     return storage_->layout();
   }
 
+  [[nodiscard]] SumSlots sum_slots_kernel(DType dtype) const noexcept { return window::sum_slots(plan_, dtype, isa_); }
+
   Plan plan_;
   std::vector<std::byte> plan_bytes_;
   const Kernels& kernels_;
+  cpu::Isa isa_;
   mutable std::once_flag laid_out_;
   mutable std::unique_ptr<RowLayoutStorage> storage_;
 };

@@ -1,0 +1,144 @@
+#include "api/slot_pooler.hpp"
+
+#include <algorithm>
+#include <bit>
+
+namespace stillbit {
+namespace {
+
+constexpr std::uint64_t kLineBytes = 64;
+
+/// How many lines a slot can touch, each of which begins at a multiple of what their size and the first one's place
+/// have in common.
+unsigned lines_of(const packing::RowReader::Slots& slots) {
+  const std::uint64_t places = reinterpret_cast<std::uintptr_t>(slots.data) | slots.slot_bytes | kLineBytes;
+  const std::uint64_t alignment = std::uint64_t{1} << std::countr_zero(places);
+  return static_cast<unsigned>((2 * kLineBytes - alignment + slots.slot_bytes - 1) / kLineBytes);
+}
+
+}  // namespace
+
+bool SlotPooler::can_pool(const PoolWork& work) {
+  const std::uint64_t slot_bytes = work.reader.slots().slot_bytes;
+  return work.mode != PoolMode::kMax && !work.has_weights && work.has_row_tiles && slot_bytes > 0 &&
+         work.decoder.codec.sums_slots(work.header.dtype, slot_bytes);
+}
+
+SlotPooler::SlotPooler(const PoolWork& work, std::uint64_t first_bag, std::uint64_t last_bag)
+    : work_(work),
+      slots_(work.reader.slots()),
+      bag_(first_bag),
+      last_bag_(last_bag),
+      position_(work.begin_of(first_bag)),
+      most_rows_(std::clamp(kBatchBytes / work.row_bytes, kFewRows, kMostRows)),
+      no_slot_(slots_.slot_bytes),
+      expanded_(most_rows_ * work.row_bytes),
+      state_(pooling::state_bytes(work.row_bytes)) {
+  std::memset(no_slot_.data(), 0xFF, slots_.slot_bytes);
+  batch_.row_bytes = work.row_bytes;
+  batch_.arithmetic = work.has_padding ? pooling::Arithmetic::kSeparate : pooling::Arithmetic::kFused;
+  batch_.state = state_.data();
+  batch_.slot_bytes = slots_.slot_bytes;
+  batch_.num_requests = lines_of(slots_);
+}
+
+Result<void> SlotPooler::run() {
+  for (std::uint64_t i = 0; i < kBatchesAhead; ++i) {
+    Rows& rows = rows_ahead(i);
+    fill(rows);
+    for (std::uint64_t r = 0; r < rows.num_rows; ++r)
+      pooling::request_slot(rows.slots[r], slots_.slot_bytes, batch_.num_requests);
+  }
+  for (; rows_ahead(0).num_pieces > 0; ++now_) {
+    fill(rows_ahead(kBatchesAhead));
+    request_tails(rows_ahead(1));
+    STILLBIT_CHECK(expand_tails(rows_ahead(0)));
+    STILLBIT_CHECK(add(rows_ahead(0), rows_ahead(kBatchesAhead)));
+  }
+  return {};
+}
+
+/// Lays out the next rows, as many as go together, and notes which bags they belong to.
+void SlotPooler::fill(Rows& rows) {
+  rows.num_rows = 0;
+  rows.num_pieces = 0;
+  while (bag_ < last_bag_ && rows.num_rows < most_rows_ && rows.num_pieces < kMostPieces) {
+    const std::uint64_t end = work_.end_of(bag_);
+    const std::uint64_t first_row = rows.num_rows;
+    take_rows(rows, end);
+    end_piece(rows, rows.num_rows - first_row, position_ == end);
+  }
+}
+
+void SlotPooler::take_rows(Rows& rows, std::uint64_t end) {
+  std::uint64_t count = rows.num_rows;
+  for (; position_ < end && count < most_rows_; ++position_) {
+    const std::uint64_t row = work_.index[position_];
+    if (work_.has_padding && row == work_.padding) continue;
+    const std::uint64_t tile = work_.reader.stored(row);
+    rows.tiles[count] = tile;
+    rows.slots[count] = tile < slots_.num_slots ? slots_.data + tile * slots_.slot_bytes : no_slot_.data();
+    ++count;
+  }
+  rows.num_rows = count;
+}
+
+void SlotPooler::end_piece(Rows& rows, std::uint64_t num_rows, bool ends) {
+  pooling::Piece& piece = rows.pieces[rows.num_pieces++];
+  piece.out = work_.out + bag_ * work_.out_stride;
+  piece.num_rows = num_rows;
+  piece.begins = num_rows_of_bag_ == 0;
+  piece.ends = ends;
+  num_rows_of_bag_ += num_rows;
+  piece.divisor = ends && work_.mode == PoolMode::kMean ? std::max<std::uint64_t>(1, num_rows_of_bag_) : 0;
+  if (!ends) return;
+  num_rows_of_bag_ = 0;
+  ++bag_;
+  // Where the result goes is fetched long before it is written: stores that wait for it hold up the rows behind.
+  for (std::uint64_t at = 0; at < work_.row_bytes; at += kLineBytes) __builtin_prefetch(piece.out + at, 1);
+}
+
+bool SlotPooler::has_tail(const std::byte* slot) const noexcept {
+  return packing::slot_tag(slot, slots_.slot_bytes) != format::SlotTag::kInline;
+}
+
+/// Of rows whose slots were requested a batch ago: to look at once would be to wait.
+void SlotPooler::request_tails(const Rows& rows) const {
+  for (std::uint64_t r = 0; r < rows.num_rows; ++r)
+    if (has_tail(rows.slots[r])) work_.reader.prefetch_tail(rows.tiles[r]);
+}
+
+/// Expands the rows that do not lie in their slots, and has them in place of these.
+Result<void> SlotPooler::expand_tails(Rows& rows) {
+  batch_.expanded = 0;
+  for (std::uint64_t r = 0; r < rows.num_rows; ++r) {
+    if (!has_tail(rows.slots[r])) continue;
+    std::byte* const expanded = expanded_.data() + r * work_.row_bytes;
+    STILLBIT_CHECK(expand_row(rows.tiles[r], expanded));
+    rows.slots[r] = expanded;
+    batch_.expanded |= std::uint64_t{1} << r;
+  }
+  return {};
+}
+
+Result<void> SlotPooler::expand_row(std::uint64_t tile, std::byte* dst) {
+  StoredRow stored;
+  scratch_.clear();
+  const bool is_found = work_.reader.locate(tile, scratch_, stored) == packing::RowReader::Place::kFound;
+  if (is_found && work_.decoder.codec.decode(&stored, 1, dst) == 1) return {};
+  return corrupt_row(work_.decoder, tile);
+}
+
+Result<void> SlotPooler::add(const Rows& rows, const Rows& coming) {
+  batch_.rows = rows.slots;
+  batch_.num_rows = rows.num_rows;
+  batch_.pieces = rows.pieces;
+  batch_.num_pieces = rows.num_pieces;
+  batch_.coming = coming.slots;
+  batch_.num_coming = coming.num_rows;
+  const std::uint64_t num_well = work_.decoder.codec.sum_slots(work_.header.dtype, batch_);
+  if (num_well == rows.num_rows) return {};
+  return corrupt_row(work_.decoder, rows.tiles[num_well]);
+}
+
+}  // namespace stillbit

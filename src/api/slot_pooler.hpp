@@ -1,0 +1,65 @@
+#pragma once
+
+#include "api/bag_pooler.hpp"
+#include "pooling/slots.hpp"
+
+namespace stillbit {
+
+/// Pools bags of one request, on one thread, whose rows lie in slots and are added as they are expanded. Batches of
+/// rows are laid out ahead, across the ends of bags: while one is added, the slots of the one but two are requested,
+/// and what the next one has in the overflow area.
+class SlotPooler {
+ public:
+  /// Whether a request's bags are pooled so: sums and means of rows without weights, of a codec that can.
+  static bool can_pool(const PoolWork& work);
+
+  /// Bags from `first_bag` to `last_bag`, one at least.
+  SlotPooler(const PoolWork& work, std::uint64_t first_bag, std::uint64_t last_bag);
+
+  Result<void> run();
+
+ private:
+  static constexpr std::uint64_t kMostRows = pooling::SlotBatch::kMostRows;
+  /// More than rows, since bags may be empty.
+  static constexpr std::uint64_t kMostPieces = 2 * kMostRows;
+  static constexpr std::uint64_t kBatchesAhead = 3;
+  /// Of expanded rows, a batch is no more than this, if that is a few rows.
+  static constexpr std::uint64_t kBatchBytes = std::uint64_t{8} << 10;
+  static constexpr std::uint64_t kFewRows = 8;
+
+  /// Rows that are added by one call, and the bags that they belong to.
+  struct Rows {
+    std::uint64_t num_rows = 0;
+    std::uint64_t num_pieces = 0;
+    const std::byte* slots[kMostRows];
+    std::uint64_t tiles[kMostRows];
+    pooling::Piece pieces[kMostPieces];
+  };
+
+  [[nodiscard]] Rows& rows_ahead(std::uint64_t count) noexcept { return rows_[(now_ + count) % (kBatchesAhead + 1)]; }
+  [[nodiscard]] bool has_tail(const std::byte* slot) const noexcept;
+  void fill(Rows& rows);
+  void take_rows(Rows& rows, std::uint64_t end);
+  void end_piece(Rows& rows, std::uint64_t num_rows, bool ends);
+  void request_tails(const Rows& rows) const;
+  Result<void> expand_tails(Rows& rows);
+  Result<void> expand_row(std::uint64_t tile, std::byte* dst);
+  Result<void> add(const Rows& rows, const Rows& coming);
+
+  const PoolWork& work_;
+  packing::RowReader::Slots slots_;
+  std::uint64_t bag_;
+  std::uint64_t last_bag_;
+  std::uint64_t position_;             ///< of the index: the next row
+  std::uint64_t num_rows_of_bag_ = 0;  ///< of bag_, in batches before
+  std::uint64_t most_rows_;            ///< of a batch
+  std::uint64_t now_ = 0;              ///< the number of the batch that is next
+  packing::RowReader::Scratch scratch_;
+  Buffer no_slot_;   ///< stands for a row that has no whole slot: it is expanded apart
+  Buffer expanded_;  ///< rows of a batch that are expanded apart
+  Buffer state_;
+  pooling::SlotBatch batch_;
+  Rows rows_[kBatchesAhead + 1];
+};
+
+}  // namespace stillbit
