@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <initializer_list>
 
 namespace stillbit::bench::gpu {
 namespace {
@@ -121,6 +122,37 @@ void add_goals_of_gathers(Plan& plan) {
   plan.next_level();
 }
 
+/// What keeps reads over the link from being as fast as the copy engine's: one thing is changed at a time.
+void add_raw_reads(Plan& plan, std::uint32_t num_sms, std::initializer_list<Fetch> fetches) {
+  constexpr std::uint32_t kSms = 16;
+  Case usual{.job = Job::kGatherRaw, .data = table(DType::kBF16, 512), .num_index = kUsualBatch, .max_sms = kSms};
+  for (const Fetch fetch : fetches) {
+    usual.raw.fetch = fetch;
+    const auto add = [&](const auto& change) {
+      Case changed = usual;
+      change(changed);
+      plan.add(changed);
+    };
+    for (const std::uint32_t max_sms : {2U, 4U, 8U, kSms, 32U, num_sms}) add([&](Case& c) { c.max_sms = max_sms; });
+    for (const std::uint32_t depth : {2U, 4U}) add([&](Case& c) { c.raw.depth = depth; });
+    for (const Pages pages : {Pages::kHuge, Pages::kWriteCombined}) add([&](Case& c) { c.raw.pages = pages; });
+    for (const std::uint64_t row_bytes : {64U, 128U, 256U, 512U, 1024U, 2048U, 8192U}) {
+      const DataSet data = table(DType::kBF16, row_bytes);
+      add([&](Case& c) { c.data = data; });
+      if (row_bytes > 512) continue;
+      add([&](Case& c) {
+        c.data = data;
+        c.order = Order::kSorted;
+      });
+      add([&](Case& c) {
+        c.data = data;
+        c.raw.shift_bytes = 32;
+      });
+    }
+  }
+  plan.next_level();
+}
+
 void add_multiprocessors(Plan& plan, std::uint32_t num_sms) {
   for (const std::uint64_t row_bytes : {512U, 2048U}) {
     for (const std::uint32_t max_sms : {1U, 2U, 4U, 8U, 16U, 32U, num_sms}) {
@@ -181,6 +213,7 @@ void add_other_codecs(Plan& plan) {
   add(Codec::kDictionary, Values::kSmallInts);
   add(Codec::kSparse, Values::kBagOfWords);
   add(Codec::kWindow, Values::kOutliers);
+  plan.add_bulk({DType::kBF16, Values::kNormal, 2048, kBulkBytes}, Codec::kRans, Packing::kPacked);
   plan.next_level();
 }
 
@@ -199,11 +232,13 @@ void add_everything(Plan& plan) {
       }
     }
   }
-  // Codecs for values of other kinds, in the batch that is usual.
-  for (const std::uint64_t row_bytes : {64U, 256U, 512U, 2048U, 8192U}) {
+  // Codecs for values of other kinds.
+  for (const std::uint64_t row_bytes : {64U, 128U, 256U, 512U, 1024U, 2048U, 4096U, 8192U}) {
     const auto add = [&](Codec codec, Values values) {
-      for (const Order order : {Order::kRandom, Order::kSorted, Order::kSkewed})
-        plan.add_gather(Job::kGatherPinned, table(DType::kF32, row_bytes, values), codec, kUsualBatch, order);
+      for (const std::uint64_t num_index : {1024U, 16384U, 131072U, 1048576U}) {
+        for (const Order order : {Order::kRandom, Order::kSorted, Order::kSkewed})
+          plan.add_gather(Job::kGatherPinned, table(DType::kF32, row_bytes, values), codec, num_index, order);
+      }
     };
     add(Codec::kIbp, Values::kSmallInts);
     add(Codec::kDictionary, Values::kSmallInts);
@@ -214,15 +249,25 @@ void add_everything(Plan& plan) {
 }  // namespace
 
 std::string name(Job job) {
-  constexpr const char* kNames[] = {"copy_to_device",    "copy_to_host",    "copy_on_device", "read_and_write",
-                                    "gather_by_cpu",     "gather_pinned",   "gather_device",  "decompress_pinned",
-                                    "decompress_device", "compress_pinned", "compress_device"};
+  constexpr const char* kNames[] = {"copy_to_device",    "copy_to_host",      "copy_on_device",  "read_and_write",
+                                    "gather_by_cpu",     "gather_pinned",     "gather_device",   "gather_raw",
+                                    "decompress_pinned", "decompress_device", "compress_pinned", "compress_device"};
   return kNames[static_cast<int>(job)];
 }
 
 std::string name(Order order) {
   constexpr const char* kNames[] = {"random", "sorted", "skewed"};
   return kNames[static_cast<int>(order)];
+}
+
+std::string name(Fetch fetch) {
+  constexpr const char* kNames[] = {"loads", "copies", "plain_copies", "sector_copies", "bulk_copies"};
+  return kNames[static_cast<int>(fetch)];
+}
+
+std::string name(Pages pages) {
+  constexpr const char* kNames[] = {"cuda", "write_combined", "huge"};
+  return kNames[static_cast<int>(pages)];
 }
 
 std::string name(DType dtype) {
@@ -235,8 +280,12 @@ std::string name(testing::Values values) {
 
 std::string Case::name() const {
   std::string text = gpu::name(job);
-  if (!is_copy())
+  if (is_raw()) {
+    text += "/fetch:" + gpu::name(raw.fetch) + "/depth:" + std::to_string(raw.depth) +
+            "/pages:" + gpu::name(raw.pages) + "/shift:" + std::to_string(raw.shift_bytes);
+  } else if (!is_copy()) {
     text += "/codec:" + std::string(stillbit::name(codec)) + "/packing:" + std::string(stillbit::name(packing));
+  }
   text += "/dtype:" + gpu::name(data.dtype) + "/values:" + gpu::name(data.values) +
           "/row_bytes:" + std::to_string(data.row_bytes) + "/mib:" + std::to_string(data.num_bytes / kMiB);
   if (is_gather()) text += "/batch:" + std::to_string(num_index) + "/order:" + gpu::name(order);
@@ -248,12 +297,15 @@ std::vector<Case> all_cases(std::uint32_t num_sms) {
   Plan plan;
   add_goals_of_bulk(plan);
   add_goals_of_gathers(plan);
+  add_raw_reads(plan, num_sms, {Fetch::kCopies, Fetch::kLoads, Fetch::kPlainCopies, Fetch::kSectorCopies});
   add_multiprocessors(plan, num_sms);
   add_other_dtypes(plan);
   add_compress(plan);
   add_widths_batches_and_orders(plan);
   add_device_gathers(plan);
   add_other_codecs(plan);
+  // If a GPU does not let bulk copies read the host's memory, what comes before is measured.
+  add_raw_reads(plan, num_sms, {Fetch::kBulkCopies});
   add_everything(plan);
   return plan.take();
 }

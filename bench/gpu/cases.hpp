@@ -3,6 +3,7 @@
 
 #pragma once
 
+#include "bench/gpu/raw_gather.hpp"
 #include "tests/support/make_tensor.hpp"
 
 #include <stillbit/options.hpp>
@@ -23,6 +24,7 @@ enum class Job : std::uint8_t {
   // Stillbit; with Codec::kRaw, reading raw rows over the link without copying them first.
   kGatherPinned,
   kGatherDevice,
+  kGatherRaw,         ///< raw rows over the link, without the library: RawRead says how
   kDecompressPinned,  ///< in pieces by the copy engine, each expanded while the next one is moved
   kDecompressDevice,
   kCompressPinned,  ///< rows in the GPU's memory into slots in pinned memory
@@ -35,9 +37,28 @@ enum class Order : std::uint8_t {
   kSkewed,  ///< 56 % of the requests are for 1 % of the rows
 };
 
+/// How raw rows are pinned.
+enum class Pages : std::uint8_t {
+  kCuda,           ///< by cudaHostAlloc
+  kWriteCombined,  ///< the same, past the CPU's caches
+  kHuge,           ///< of 2 MiB, where the system has them, and registered
+};
+
+/// A way to read raw rows over the link.
+struct RawRead {
+  Fetch fetch = Fetch::kCopies;
+  std::uint32_t depth = 8;  ///< RawGather::depth
+  Pages pages = Pages::kCuda;
+  std::uint32_t shift_bytes = 0;  ///< from a line of memory to the first row; a multiple of 16
+
+  [[nodiscard]] bool operator==(const RawRead&) const = default;
+};
+
 // As they stand in names of cases and in results.
 std::string name(Job job);
 std::string name(Order order);
+std::string name(Fetch fetch);
+std::string name(Pages pages);
 std::string name(DType dtype);
 std::string name(testing::Values values);
 
@@ -59,10 +80,12 @@ struct Case {
   std::uint64_t num_index = 0;  ///< rows of a gather; else 0
   Order order = Order::kRandom;
   std::uint32_t max_sms = 0;  ///< 0: as many as the library takes by itself
+  RawRead raw{};              ///< of kGatherRaw
 
   [[nodiscard]] bool is_gather() const {
-    return job == Job::kGatherPinned || job == Job::kGatherDevice || job == Job::kGatherByCpu;
+    return job == Job::kGatherPinned || job == Job::kGatherDevice || job == Job::kGatherByCpu || is_raw();
   }
+  [[nodiscard]] bool is_raw() const { return job == Job::kGatherRaw; }
   [[nodiscard]] bool is_copy() const {
     return job == Job::kCopyToDevice || job == Job::kCopyToHost || job == Job::kCopyOnDevice;
   }

@@ -93,6 +93,45 @@ const std::vector<cuda::Table>& Data::tables(Codec codec, Packing packing, cuda:
   return tables_.emplace(TableKey{codec, packing, placement}, std::move(made)).first->second;
 }
 
+RegisteredMemory huge_pages(std::uint64_t size) {
+  constexpr std::uint64_t kPageBytes = std::uint64_t{2} << 20;
+  const std::uint64_t num_bytes = (size + kPageBytes - 1) / kPageBytes * kPageBytes;
+  // One page more, so that a page's multiple is within.
+  void* const mapped =
+      ::mmap(nullptr, num_bytes + kPageBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (mapped == MAP_FAILED) throw Skip{"the system has no memory for huge pages"};
+  auto* const begin = static_cast<std::byte*>(mapped);
+  const std::uint64_t in_front = (kPageBytes - reinterpret_cast<std::uintptr_t>(begin) % kPageBytes) % kPageBytes;
+  std::byte* const pages = begin + in_front;
+  if (in_front > 0) (void)::munmap(begin, in_front);
+  (void)::munmap(pages + num_bytes, kPageBytes - in_front);
+  const bool are_huge = ::madvise(pages, num_bytes, MADV_HUGEPAGE) == 0;
+  if (are_huge) std::memset(pages, 0, num_bytes);
+  if (!are_huge || cudaHostRegister(pages, num_bytes, cudaHostRegisterMapped) != cudaSuccess) {
+    (void)cudaGetLastError();
+    (void)::munmap(pages, num_bytes);
+    throw Skip{are_huge ? "huge pages cannot be pinned" : "the system has no huge pages"};
+  }
+  return RegisteredMemory(pages, {num_bytes});
+}
+
+const std::byte* Data::raw_in(Pages pages, std::uint32_t shift_bytes) {
+  if (pages == Pages::kCuda && shift_bytes == 0) return raw();
+  auto found = raw_in_.find({pages, shift_bytes});
+  if (found == raw_in_.end()) {
+    const std::uint64_t size = which_.num_bytes + shift_bytes;
+    RawMemory memory;
+    if (pages == Pages::kHuge) {
+      memory = huge_pages(size);
+    } else {
+      memory = pinned_memory(size, pages == Pages::kCuda ? cudaHostAllocDefault : cudaHostAllocWriteCombined);
+    }
+    std::visit([&](const auto& rows) { std::memcpy(rows.get() + shift_bytes, raw(), which_.num_bytes); }, memory);
+    found = raw_in_.emplace(std::tuple{pages, shift_bytes}, std::move(memory)).first;
+  }
+  return std::visit([&](const auto& rows) { return rows.get() + shift_bytes; }, found->second);
+}
+
 const Index& Data::index(std::uint64_t size, Order order) {
   const auto found = indices_.find({size, order});
   if (found != indices_.end()) return found->second;

@@ -11,6 +11,7 @@
 #include <map>
 #include <span>
 #include <tuple>
+#include <variant>
 #include <vector>
 
 namespace stillbit::bench::gpu {
@@ -52,9 +53,13 @@ class Data {
   /// such table.
   const std::vector<cuda::Table>& tables(Codec codec, Packing packing, cuda::Placement placement);
 
+  /// The raw rows once more, in memory pinned in another way. Throws Skip where that is not to be had.
+  const std::byte* raw_in(Pages pages, std::uint32_t shift_bytes);
+
   const Index& index(std::uint64_t size, Order order);
 
  private:
+  using RawMemory = std::variant<PinnedMemory, RegisteredMemory>;
   using TensorKey = std::tuple<Codec, Packing>;
   using TableKey = std::tuple<Codec, Packing, cuda::Placement>;
 
@@ -63,6 +68,7 @@ class Data {
   DeviceMemory raw_on_device_;
   std::map<TensorKey, CompressedTensor> tensors_;
   std::map<TableKey, std::vector<cuda::Table>> tables_;
+  std::map<std::tuple<Pages, std::uint32_t>, RawMemory> raw_in_;
   std::map<std::tuple<std::uint64_t, Order>, Index> indices_;
 };
 

@@ -86,6 +86,12 @@ Json describe(const Case& which) {
     json["order"] = name(which.order);
     json["max_sms"] = which.max_sms;
   }
+  if (which.is_raw()) {
+    json["fetch"] = name(which.raw.fetch);
+    json["depth"] = which.raw.depth;
+    json["pages"] = name(which.raw.pages);
+    json["shift_bytes"] = which.raw.shift_bytes;
+  }
   return json;
 }
 
@@ -156,6 +162,7 @@ class Bench {
     result["transfer_ratio"] = work.transfer_ratio;
     result["raw_bytes"] = work.raw_bytes;
     result["stored_bytes"] = work.stored_bytes;
+    if (work.bytes_in_flight != 0) result["bytes_in_flight_per_sm"] = work.bytes_in_flight;
     if (!is_exact(work, *data_, *outputs_, stream_)) throw std::runtime_error("not bit for bit what it should be");
     result["verified"] = work.verified_rows != 0;
     const Timing timing = measure(work, stream_);

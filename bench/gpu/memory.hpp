@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cuda_runtime_api.h>
+#include <sys/mman.h>
 
 #include <cstddef>
 #include <cstdint>
@@ -22,8 +23,16 @@ struct FreeDevice {
 struct FreePinned {
   void operator()(std::byte* memory) const { (void)cudaFreeHost(memory); }
 };
+struct Unregister {
+  std::size_t num_bytes = 0;
+  void operator()(std::byte* memory) const {
+    (void)cudaHostUnregister(memory);
+    (void)::munmap(memory, num_bytes);
+  }
+};
 using DeviceMemory = std::unique_ptr<std::byte, FreeDevice>;
 using PinnedMemory = std::unique_ptr<std::byte, FreePinned>;
+using RegisteredMemory = std::unique_ptr<std::byte, Unregister>;
 
 inline DeviceMemory device_memory(std::uint64_t size) {
   void* memory = nullptr;
@@ -31,10 +40,13 @@ inline DeviceMemory device_memory(std::uint64_t size) {
   return DeviceMemory(static_cast<std::byte*>(memory));
 }
 
-inline PinnedMemory pinned_memory(std::uint64_t size) {
+inline PinnedMemory pinned_memory(std::uint64_t size, unsigned flags = cudaHostAllocDefault) {
   void* memory = nullptr;
-  require(cudaHostAlloc(&memory, size, cudaHostAllocDefault), "cudaHostAlloc of " + std::to_string(size) + " bytes");
+  require(cudaHostAlloc(&memory, size, flags), "cudaHostAlloc of " + std::to_string(size) + " bytes");
   return PinnedMemory(static_cast<std::byte*>(memory));
 }
+
+/// Registered, and of huge pages as far as the system has them. Zeros.
+RegisteredMemory huge_pages(std::uint64_t size);
 
 }  // namespace stillbit::bench::gpu

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 NONE = "–"
@@ -20,6 +21,17 @@ Case = dict[str, Any]
 LINK_SMS = 16
 MIN_ROW_BYTES = 256
 MIN_BATCH = 16384
+
+# Of reads of raw rows: what is changed one at a time, and what it is otherwise.
+RAW_READS = {
+    "fetch": "copies",
+    "depth": 8,
+    "max_sms": LINK_SMS,
+    "row_bytes": 512,
+    "order": "random",
+    "pages": "cuda",
+    "shift_bytes": 0,
+}
 
 
 def rate(case: Case) -> float:
@@ -204,6 +216,37 @@ class Results:
             )
         return rows
 
+    def raw_reads(self) -> list[list[str]]:
+        rows = [[*RAW_READS, "KB requested by a multiprocessor", "GB/s", "× copy engine", "spread"]]
+        engine = self.fastest("copy_to_device")
+        for case in self.of("gather_raw"):
+            rows.append(
+                [
+                    *(str(case[key]) for key in RAW_READS),
+                    f"{case['bytes_in_flight_per_sm'] / 1e3:.0f}",
+                    f"{rate(case) / 1e9:.1f}",
+                    f"{rate(case) / engine:.2f}" if engine else NONE,
+                    f"{spread(case):.0%}",
+                ]
+            )
+        return rows
+
+    def limits_of_raw_reads(self) -> list[list[str]]:
+        """Return what changing one thing does: pairs of cases that differ in nothing else, by what they differ in."""
+        rows = [["what", "from", "to", "rate, to ÷ from: median", "least", "most", "pairs"]]
+        rates = {tuple(case[key] for key in RAW_READS): rate(case) for case in self.of("gather_raw")}
+        for place, (key, usual) in enumerate(RAW_READS.items()):
+            changes: dict[Any, list[float]] = {}
+            for of, measured in rates.items():
+                as_usual = rates.get((*of[:place], usual, *of[place + 1 :]))
+                if of[place] != usual and as_usual:
+                    changes.setdefault(of[place], []).append(measured / as_usual)
+            rows += [
+                [key, f"{usual}", f"{to}", f"{median(by):.2f}", f"{min(by):.2f}", f"{max(by):.2f}", f"{len(by)}"]
+                for to, by in changes.items()
+            ]
+        return rows
+
     def left_out(self) -> list[str]:
         reasons: dict[str, list[str]] = {}
         for case in self.document["cases"]:
@@ -243,6 +286,8 @@ def main() -> None:
     print_table("Goals", [head, *(goal.row() for goal in goals)])
     print_table("Copies", results.copies())
     print_table("Decompress and compress", results.bulk())
+    print_table("What limits reading raw rows over the link", results.limits_of_raw_reads())
+    print_table("Reading raw rows over the link", results.raw_reads())
     print_table("Gather from pinned memory", results.gathers("gather_pinned"))
     print_table("Gather from GPU memory", results.gathers("gather_device"))
     if lines := results.left_out():

@@ -1,6 +1,7 @@
 #include "bench/gpu/work.hpp"
 
 #include "bench/gpu/kernels.hpp"
+#include "bench/gpu/raw_gather.hpp"
 
 #include <memory>
 #include <numeric>
@@ -81,6 +82,35 @@ Work gather_work(const Case& which, Data& data, const Outputs& outputs) {
     table.gather(index.on_device(call), index.size, out, stream, {.max_sms = max_sms});
   };
   work.check = [&table](cudaStream_t stream) { table.check(stream); };
+  return work;
+}
+
+Work gather_raw_work(const Case& which, Data& data, const Outputs& outputs) {
+  if (!can_gather_raw(which.raw.fetch)) throw Skip{"this GPU has no bulk copies"};
+  int device = 0;
+  int shared_bytes = 0;
+  require(cudaGetDevice(&device), "cudaGetDevice");
+  require(cudaDeviceGetAttribute(&shared_bytes, cudaDevAttrMaxSharedMemoryPerBlockOptin, device),
+          "cudaDeviceGetAttribute");
+  const Index& index = data.index(which.num_index, which.order);
+  const RawGather job{.rows = data.raw_in(which.raw.pages, which.raw.shift_bytes),
+                      .row_bytes = which.data.row_bytes,
+                      .num_index = index.size,
+                      .out = outputs.device.get(),
+                      .fetch = which.raw.fetch,
+                      .depth = which.raw.depth,
+                      .num_sms = which.max_sms};
+  const auto most_shared = static_cast<std::uint32_t>(shared_bytes);
+  Work work;
+  work.run = [job, &index, most_shared](std::uint64_t call, cudaStream_t stream) {
+    RawGather of_call = job;
+    of_call.index = index.on_device(call);
+    require(gather_raw(of_call, most_shared, stream), "gather_raw");
+  };
+  work.raw_bytes = work.stored_bytes = index.size * which.data.row_bytes;
+  work.verified_rows = index.size;
+  work.verified_index = index.on_device(0);
+  work.bytes_in_flight = bytes_in_flight(job, most_shared);
   return work;
 }
 
@@ -172,6 +202,8 @@ Work prepare(const Case& which, Data& data, const Outputs& outputs) {
     case Job::kGatherPinned:
     case Job::kGatherDevice:
       return gather_work(which, data, outputs);
+    case Job::kGatherRaw:
+      return gather_raw_work(which, data, outputs);
     case Job::kCompressPinned:
     case Job::kCompressDevice:
       return compress_work(which, data, outputs);

@@ -35,6 +35,7 @@ struct Work {
   bool is_on_cpu = false;                        ///< takes its time on the CPU, too
   std::uint64_t raw_bytes = 0;                   ///< what a call writes, or compresses
   std::uint64_t stored_bytes = 0;                ///< what a call has to read to do so, or what it compresses to
+  std::uint64_t bytes_in_flight = 0;             ///< of each multiprocessor, at most; 0: not known
   double ratio = 1;
   double transfer_ratio = 1;
 };
