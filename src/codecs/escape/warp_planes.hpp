@@ -154,6 +154,7 @@ STILLBIT_WARP std::uint32_t count_escapes(Warp& warp, const warp::ByteRun& row, 
   } else {
     warp.each([&](unsigned lane) {
       count[lane] = 0;
+      STILLBIT_NO_UNROLL
       for (std::uint32_t step = 0; step < plane.num_codes; step += warp::kStepColumns)
         count[lane] += warp::popcount(escapes_in(lane_codes(row, plane, step, lane), plane.width));
     });
