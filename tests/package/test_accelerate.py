@@ -213,6 +213,67 @@ def test_other_hooks_stay(x: Any) -> None:
     assert not hasattr(model[1], "_hf_hook")
 
 
+def test_the_host_never_holds_all_weights_twice(monkeypatch: pytest.MonkeyPatch, x: Any) -> None:
+    from stillbit.accelerate import _offload
+
+    model = nn.Sequential(*(Block() for _ in range(8))).bfloat16().eval()
+    x = x.bfloat16()
+    with torch.no_grad():
+        wanted = model(x)
+    raw = sum(parameter.nbytes for parameter in model.parameters())
+    held, done = [], []
+    compress = _offload.compressed
+
+    def noting(weight: Any, num_threads: int) -> Any:
+        done.append(compress(weight, num_threads))
+        held.append(sum(each.nbytes for each in [*model.parameters(), *done]))
+        return done[-1]
+
+    monkeypatch.setattr(_offload, "compressed", noting)
+    offload = cpu_offload(model, budget=2 * raw)
+    assert offload.resident_nbytes == raw
+    assert len(held) == 16
+    assert max(held) <= raw + max(tensor.nbytes for tensor in done)
+    assert held[-1] < raw
+    with torch.no_grad():
+        assert_same_bits(model(x), wanted)
+
+
+def test_a_model_that_is_not_offloaded_after_all_is_as_it_was(monkeypatch: pytest.MonkeyPatch) -> None:
+    from stillbit.accelerate import _offload
+
+    model = tiny_model("gemma2")
+    state = state_of(model)
+    compress, done = _offload.compressed, []
+
+    def failing(weight: Any, num_threads: int) -> Any:
+        done.append(weight)
+        if len(done) == 5:
+            raise MemoryError("no more")
+        return compress(weight, num_threads)
+
+    monkeypatch.setattr(_offload, "compressed", failing)
+    with pytest.raises(MemoryError):
+        cpu_offload(model)
+    assert_same_state(model.state_dict(), state)
+    assert all(parameter.requires_grad for parameter in model.parameters())
+    monkeypatch.undo()
+    monkeypatch.setattr(_offload, "choose_resident", lambda *_: 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        cpu_offload(model)
+    assert_same_state(model.state_dict(), state)
+    assert model.lm_head.weight is model.model.embed_tokens.weight
+
+
+def test_the_gpu_that_is_current_is_meant(monkeypatch: pytest.MonkeyPatch) -> None:
+    from stillbit.accelerate import _checks
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "current_device", lambda: 3)
+    assert _checks.device_of("cuda", []) == torch.device("cuda", 3)
+    assert _checks.device_of("cuda:1", []) == torch.device("cuda", 1)
+
+
 # Weights that are there already
 
 

@@ -44,7 +44,7 @@ def device_of(device: Any, weights: list[Weight]) -> torch.device:
     if found.type not in ("cpu", "cuda"):
         raise InvalidArgumentError(f"a model runs on a CPU or a CUDA GPU, not on {found}")
     if found.type == "cuda" and found.index is None and torch.cuda.is_available():
-        found = torch.device("cuda", torch.cuda.currentdevice_of())
+        found = torch.device("cuda", torch.cuda.current_device())
     return found
 
 

@@ -53,7 +53,8 @@ def cpu_offload(
         as layers lie in each other.
     weights : mapping of str to CompressedTensor, or path, optional
         Compressed weights by parameter name, or a file or index for `stillbit.load_file` to map: nothing is compressed
-        then, and what the model's parameters hold is not looked at.
+        then, and what the model's parameters hold is not looked at. Without them the model's own are compressed one
+        after the other, and each gives up its memory before the next: those that stay are expanded again.
     num_threads : int
         That expand a weight on a CPU. 0: all processors, which then do not compute meanwhile.
 
@@ -103,11 +104,31 @@ class Offload:
         self._weights = weights
         self._device = device
         self._prefetch = prefetch
-        # Nothing of the model changes before all is known to fit.
-        packed = tensors or {weight: compressed(weight.parameter, 0) for weight in weights}
-        for weight in weights:
-            weight.stored_nbytes = packed[weight].nbytes
-        num_slots = min(nesting(model, units) + prefetch, len(units))
+        self._was_on = {weight: (weight.parameter.device, weight.parameter.requires_grad) for weight in weights}
+        taken: dict[Weight, CompressedTensor] = {}
+        try:
+            packed = _take_compressed(weights, taken) if tensors is None else tensors
+            for weight in weights:
+                weight.stored_nbytes = packed[weight].nbytes
+            self._arrange(units, packed, budget, resident, num_threads)
+        except BaseException:  # the model is as it was
+            for weight, tensor in taken.items():
+                weight.parameter.data = tensor.torch().to(self._was_on[weight][0])
+            raise
+        self._take_weights(packed)
+        self._attach()
+
+    def _arrange(
+        self,
+        units: list[Unit],
+        packed: Mapping[Weight, CompressedTensor],
+        budget: int | None,
+        resident: bool,
+        num_threads: int,
+    ) -> None:
+        """Choose what stays, and put the rest where it rests; of the model nothing changes."""
+        weights, device = self._weights, self._device
+        num_slots = min(nesting(self._model, units) + self._prefetch, len(units))
         self._memory = choose_resident(weights, units, budget, num_slots, resident)
         self._units = [unit for unit in units if unit.moving()]
         self._order = Order(self._units)
@@ -122,9 +143,6 @@ class Offload:
         self._in_use: dict[Unit, list[Slot]] = {}
         self._values: WeakValueDictionary[Weight, Tensor] = WeakValueDictionary()  # that state dicts hold
         self._handles: list[Any] = []
-        self._was_on = {weight: (weight.parameter.device, weight.parameter.requires_grad) for weight in weights}
-        self._take_weights(packed if tensors is not None else {})
-        self._attach()
 
     @property
     def device(self) -> torch.device:
@@ -245,17 +263,13 @@ class Offload:
             self._handles.append(module.register_load_state_dict_pre_hook(_refuse_to_load))
         self._model.__dict__[ATTRIBUTE] = self
 
-    def _take_weights(self, given: Mapping[Weight, CompressedTensor]) -> None:
+    def _take_weights(self, packed: dict[Weight, CompressedTensor]) -> None:
         """Move what stays to the device, and let go of the rest."""
         for weight in self._weights:
-            parameter = weight.parameter
-            if not weight.stays:
-                if parameter.device.type != "meta":
-                    parameter.data = torch.empty(0, dtype=weight.dtype)
-            elif weight in given:
-                self._replace(weight, given[weight].torch().to(self._device))
+            if weight.stays:
+                self._replace(weight, packed.pop(weight).torch().to(self._device))
             else:
-                parameter.data = parameter.data.to(self._device)
+                _let_go(weight)
             weight.parameter.requires_grad_(False)
         for unit in self._units:
             self._put_placeholders(unit)
@@ -302,6 +316,21 @@ class Offload:
                         with torch.inference_mode(False):
                             value = self._values[weight] = self._expanded(weight).cpu()
                     state[prefix + key] = value
+
+
+def _take_compressed(weights: list[Weight], taken: dict[Weight, CompressedTensor]) -> dict[Weight, CompressedTensor]:
+    """Compress weights one after the other, and let go of each, so that there is never much more than they take."""
+    for weight in weights:
+        tensor = compressed(weight.parameter, 0)
+        taken[weight] = tensor
+        _let_go(weight)
+    return taken
+
+
+def _let_go(weight: Weight) -> None:
+    """Give up a parameter's memory."""
+    if weight.parameter.device.type != "meta":
+        weight.parameter.data = torch.empty(0, dtype=weight.dtype)
 
 
 class OffloadHook(ModelHook):
