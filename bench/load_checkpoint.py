@@ -4,7 +4,9 @@
 
 The checkpoint is a model's as they are: bf16 weights, normally distributed with a scale for each matrix, in the shapes
 of Llama with 24 layers; or, with --data, the bf16 tensors of a folder of .npy files (u16 bit patterns), repeated. Every
-round loads each way once, in turn, into new memory, and the medians are compared. Before that all tensors are compared.
+round loads each way once, in turn, and the medians are compared. What a way has allocated goes back to the system
+before the next (else memory of small tensors is used again, by some ways and not by others): all get new memory, as a
+program does that loads a model once. Before that all tensors are compared.
 
 Raw is the fastest of three: safetensors' own tensors, which are views of the mapped file, copied by as many threads, a
 tensor each; the same copied one after the other, each by torch's threads; and the file read by `readinto` into one
@@ -14,6 +16,7 @@ buffer.
 from __future__ import annotations
 
 import argparse
+import ctypes
 import json
 import statistics
 import tempfile
@@ -138,6 +141,7 @@ def main() -> None:
                 found = load()
                 seconds[name].append(time.perf_counter() - begin)
                 del found
+                ctypes.CDLL(None).malloc_trim(0)
     speeds = {name: num_bytes / statistics.median(times) / 1e9 for name, times in seconds.items()}
     best = max(speed for name, speed in speeds.items() if not name.startswith("stillbit"))
     print(f"{num_bytes / 1e6:.0f} MB in {len(tensors)} tensors, file ratio {ratio:.3f}, {threads} threads")

@@ -10,6 +10,7 @@
 #include "cpu/pages.hpp"
 #include "cpu/parallel.hpp"
 
+#include <algorithm>
 #include <atomic>
 #include <deque>
 #include <map>
@@ -85,6 +86,24 @@ Result<void> run(const Task& task, const DecompressRequest& request, bool verify
   return check(task, Bytes(out, task.num_bytes), impl.header.data_checksum);
 }
 
+/// Memory of many small tensors is often one piece but for a few bytes between them.
+void prefer_large_pages(std::span<const DecompressRequest> requests) {
+  constexpr std::ptrdiff_t kGapBytes = 4096;
+  std::vector<std::span<std::byte>> pieces;
+  for (const DecompressRequest& request : requests) {
+    if (request.is_new_memory) pieces.push_back(request.out);
+  }
+  std::sort(pieces.begin(), pieces.end(), [](const auto& a, const auto& b) { return a.data() < b.data(); });
+  for (std::size_t i = 0; i < pieces.size();) {
+    std::byte* end = pieces[i].data() + pieces[i].size();
+    std::size_t next = i + 1;
+    for (; next < pieces.size() && pieces[next].data() - end <= kGapBytes; ++next)
+      end = std::max(end, pieces[next].data() + pieces[next].size());
+    cpu::prefer_large_pages({pieces[i].data(), end});
+    i = next;
+  }
+}
+
 /// Where the payloads of each mapped file begin and end.
 std::deque<BulkAccess> access_all(std::span<const DecompressRequest> requests) {
   std::map<const void*, std::pair<const std::byte*, const std::byte*>> ranges;
@@ -117,6 +136,7 @@ Result<void> decompress_all(std::span<const DecompressRequest> requests, unsigne
     num_bytes += tensor.raw_bytes();
   }
   const std::deque<BulkAccess> access = access_all(requests);
+  prefer_large_pages(requests);
   const unsigned threads = num_bytes <= kThreadBytes ? 1 : cpu::resolve_threads(num_threads);
   return cpu::parallel_for(tasks.size(), threads, [&](std::uint64_t i, unsigned) -> Result<void> {
     const Result<void> done = run(tasks[i], requests[tasks[i].request], verify);

@@ -18,4 +18,13 @@ void request_pages([[maybe_unused]] std::span<std::byte> memory) noexcept {
 #endif
 }
 
+void prefer_large_pages([[maybe_unused]] std::span<std::byte> memory) noexcept {
+#ifdef MADV_HUGEPAGE
+  constexpr std::uintptr_t kLargePage = std::uintptr_t{2} << 20;
+  const auto begin = (reinterpret_cast<std::uintptr_t>(memory.data()) + kLargePage - 1) / kLargePage * kLargePage;
+  const auto end = (reinterpret_cast<std::uintptr_t>(memory.data()) + memory.size()) / kLargePage * kLargePage;
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_HUGEPAGE);
+#endif
+}
+
 }  // namespace stillbit::cpu
