@@ -27,7 +27,7 @@ from .errors import (
     OutOfRangeError,
     UnsupportedError,
 )
-from .files import compress_file, decompress_file, inspect_file, load_file, save_file, verify_file
+from .files import compress_file, decompress_file, inspect_file, load_arrays, load_file, save_file, verify_file
 from .tensor import CompressedTensor
 from .tiers import TieredStatistics, TieredTable, TierStatistics
 
@@ -58,6 +58,7 @@ __all__ = [
     "compress_to_file",
     "decompress_file",
     "inspect_file",
+    "load_arrays",
     "load_file",
     "plan",
     "pool",

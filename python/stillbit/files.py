@@ -12,7 +12,9 @@ from ._arguments import count, dtype_named, notes, words
 from ._kinds import kind_named
 from ._plan import Plan, core_plan
 from ._progress import COMPRESS_PASSES, counting
+from ._rows import Array
 from ._sharded import INDEX_SUFFIX, ShardedTensor, joined, read_index
+from ._whole_file import WholeFile
 from .errors import InvalidArgumentError
 from .tensor import CompressedTensor
 
@@ -95,6 +97,45 @@ def load_file(path: PathLike, mmap: bool = True, *, like: str = "numpy") -> dict
         file = os.path.join(os.path.dirname(absolute), shard) if shard else absolute  # noqa: PTH118, PTH120 -- as above
         tensors[name] = CompressedTensor(handle, like, (file, name) if mmap else None)
     return joined(Path(path), tensors, parts)
+
+
+def load_arrays(path: PathLike, *, like: str = "numpy", num_threads: int = 0, verify: bool = True) -> dict[str, Array]:
+    """Expand all tensors of a compressed file: what was compressed, by name.
+
+    All of them are expanded in one call, which deals them out to threads, and parts of those that are large: for files
+    of many small tensors that is several times as fast as `CompressedTensor.decompress` of each.
+
+    Parameters
+    ----------
+    path : str or os.PathLike
+        As of `load_file`.
+    like : str
+        ``"numpy"`` or ``"torch"``: what results are.
+    num_threads : int
+        0 for all processors.
+    verify : bool
+        Compare the checksum of every tensor.
+
+    Returns
+    -------
+    dict of str to numpy.ndarray or torch.Tensor
+        In the order of the file, tensors that an index has in parts behind the others. Each has memory of its own.
+
+    Raises
+    ------
+    IoError
+        If a file cannot be read.
+    CorruptError
+        If one breaks the format, or a checksum differs: the message names file and tensor.
+    InvalidArgumentError
+        If it is not compressed.
+    """
+    kind = kind_named(like)
+    whole = WholeFile(path)
+    outs = {name: kind.empty(entry.shape, kind.dtype(entry.dtype_name)) for name, entry in whole.entries.items()}
+    addresses = ((name, kind.address(out)) for name, out in outs.items())
+    whole.expand(addresses, num_threads=count(num_threads, "num_threads"), verify=bool(verify), are_new=True)
+    return outs
 
 
 def inspect_file(path: PathLike) -> _core.FileInfo:

@@ -98,6 +98,9 @@ print(plans["features"].to_json())
     for mmap in [True, False]:
         loaded = sb.load_file(path, mmap=mmap)
         assert list(loaded) == ["features", "half", "first"]
+        expanded = sb.load_arrays(path)
+        assert set(expanded) == set(loaded)
+        assert all(np.array_equal(expanded[name], tensor.numpy()) for name, tensor in loaded.items())
         table = loaded["features"]
         assert isinstance(table, sb.ShardedTensor) and len(table.parts) == num_ranks
         assert (table.shape, table.num_rows, len(table)) == ((2000, 48), 2000, 2000)

@@ -38,6 +38,48 @@ def test_save_and_load(tmp_path: Path, mmap: bool) -> None:
     sb.verify_file(tmp_path / FILE)
 
 
+def test_all_tensors_in_one_call(tmp_path: Path) -> None:
+    """Small ones, some of several tasks, empty ones, a scalar, and one that is stored once for two."""
+    arrays = {f"small {i}": normal((1 + i % 7, 16), seed=i % 150) for i in range(300)}
+    arrays |= {
+        "large": normal((3000, 257)),
+        "empty": table((0, 3)),
+        "scalar": table((), "f8"),
+        "words": table((9,), "u2"),
+    }
+    source = tmp_path / "raw.safetensors"
+    safetensors_numpy = pytest.importorskip("safetensors.numpy")
+    safetensors_numpy.save_file(arrays, source)
+    sb.compress_file(source, tmp_path / FILE)
+    for options in [{}, {"num_threads": 3}, {"num_threads": 1, "verify": False}]:
+        loaded = sb.load_arrays(tmp_path / FILE, **options)
+        assert set(loaded) == set(arrays)
+        for name, array in arrays.items():
+            assert_same(loaded[name], array)
+    one, other = loaded["small 1"], loaded["small 151"]
+    assert one.shape != other.shape or not np.shares_memory(one, other)
+    assert list(loaded) == list(sb.load_file(tmp_path / FILE))
+
+
+def test_what_cannot_be_expanded_is_named(tmp_path: Path) -> None:
+    sb.save_file({f"t{i}": sb.compress(normal(seed=i), packing="packed") for i in range(9)}, tmp_path / FILE)
+    data = bytearray((tmp_path / FILE).read_bytes())
+    data[-300] ^= 1
+    (tmp_path / FILE).write_bytes(data)
+    with pytest.raises(sb.CorruptError, match=f'{FILE}: tensor "t8"'):
+        sb.load_arrays(tmp_path / FILE)
+    (tmp_path / FILE).write_bytes(data[:-64])
+    with pytest.raises(sb.CorruptError, match=FILE):
+        sb.load_arrays(tmp_path / FILE)
+    with pytest.raises(sb.IoError, match="absent"):
+        sb.load_arrays(tmp_path / "absent.safetensors")
+    with pytest.raises(sb.InvalidArgumentError, match="like"):
+        sb.load_arrays(tmp_path / FILE, like="jax")
+    np.save(tmp_path / "raw.npy", normal())
+    with pytest.raises(sb.InvalidArgumentError, match="not a compressed file"):
+        sb.load_arrays(tmp_path / "raw.npy")
+
+
 def test_row_dims_survive(tmp_path: Path) -> None:
     array = table((5, 1, 7))
     for row_dims in range(4):

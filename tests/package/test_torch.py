@@ -221,3 +221,14 @@ def test_gathers_are_not_differentiable() -> None:
 def test_tables_that_are_gone() -> None:
     with pytest.raises(sb.InvalidArgumentError, match="keep it alive"):
         torch.ops.stillbit.gather(2**40, torch.tensor([1]))
+
+
+def test_results_are_on_the_cpu_whatever_the_default_device_is(tmp_path: Path) -> None:
+    array = torch.arange(60.0).view(6, 10)
+    tensor = sb.compress(array)
+    sb.save_file({"x": tensor}, tmp_path / "x.safetensors")
+    with torch.device("meta"):
+        found = [tensor.torch(), sb.load_arrays(tmp_path / "x.safetensors", like="torch")["x"]]
+        rows = tensor.gather([2])
+    assert all(torch.equal(each, array) for each in found)
+    assert torch.equal(rows, array[2:3])

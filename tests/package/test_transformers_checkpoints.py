@@ -175,6 +175,38 @@ def test_into_the_memory_that_is_there(tmp_path: Path) -> None:
     assert_same_state(model.state_dict(), source.state_dict())
 
 
+def test_tensors_are_expanded_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Few calls for many tensors, in windows, and nothing is kept that nobody asked for."""
+    from stillbit.transformers import _lookahead
+
+    windows: list[list[str]] = []
+    expand = _lookahead.WholeFile.expand
+
+    def noting(self: Any, outs: Any, **options: Any) -> None:
+        outs = list(outs)
+        windows.append([name for name, _ in outs])
+        expand(self, outs, **options)
+
+    kept: list[Any] = []
+    made = _lookahead.Lookahead.__init__
+    monkeypatch.setattr(_lookahead.WholeFile, "expand", noting)
+    monkeypatch.setattr(_lookahead.Lookahead, "__init__", lambda self, files: kept.append(self) or made(self, files))
+    source = tiny_model("mixtral")
+    packed = save(source, tmp_path, shards=True)
+    for window, fewest in [(64 << 20, 2), (20_000, 6)]:
+        windows.clear()
+        monkeypatch.setattr(_lookahead, "WINDOW_NBYTES", window)
+        assert_same_state(state_of(from_pretrained(packed)), state_of(source))
+        names = [name for each in windows for name in each]
+        assert sorted(names) == sorted(raw_state(tmp_path / "raw"))
+        assert fewest <= len(windows) < len(names) / 2
+        assert kept[-1]._ready == {}
+    windows.clear()
+    transformers.AutoModel.from_pretrained(packed)
+    assert "lm_head.weight" not in [name for each in windows for name in each]
+    assert kept[-1]._ready == {}
+
+
 def test_what_was_loaded_is_saved_raw(tmp_path: Path) -> None:
     source = tiny_model("mixtral")
     packed = save(source, tmp_path)
@@ -297,6 +329,13 @@ def test_what_from_pretrained_refuses(compressed: Path, broken: Path) -> None:
     (broken / "config.json").write_text(json.dumps(config))
     with pytest.raises(sb.UnsupportedError, match="quantized before"):
         from_pretrained(broken)
+
+
+def test_devices_that_nothing_is_expanded_on(compressed: Path) -> None:
+    with pytest.raises(sb.UnsupportedError, match="meta"):
+        sbt.load(compressed, device="meta")
+    with pytest.raises(sb.InvalidArgumentError, match="num_threads"):
+        sbt.load(compressed, num_threads=-1)
 
 
 def test_folders_that_hold_no_model(tmp_path: Path) -> None:

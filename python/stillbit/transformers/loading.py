@@ -15,7 +15,7 @@ from .._kinds import torch_kind
 from .._sharded import INDEX_SUFFIX, ShardedTensor
 from .._whole_file import Entry, WholeFile
 from ..errors import CorruptError, Error, InvalidArgumentError, MismatchError, UnsupportedError
-from ..files import PathLike, load_file
+from ..files import PathLike, load_arrays, load_file
 from ..tensor import CompressedTensor
 
 __all__ = ["checkpoint_path", "load", "load_into", "open_checkpoint"]
@@ -49,6 +49,7 @@ def load(path: PathLike, *, device: Any = "cpu", num_threads: int = 0, verify: b
         Naming the file and the tensor: a shard that is missing, a file that is truncated, corrupted or not compressed.
     """
     place = torch.device(device)
+    num_threads = count(num_threads, "num_threads")
     if place.type == "cuda":
         tensors = open_checkpoint(path)
         outs = {name: empty(tensor.dtype_name, tensor.shape, place) for name, tensor in tensors.items()}
@@ -56,11 +57,7 @@ def load(path: PathLike, *, device: Any = "cpu", num_threads: int = 0, verify: b
         return outs
     if place.type != "cpu":
         raise UnsupportedError(f"tensors are expanded on a CPU or a CUDA GPU, not on {place}")
-    whole = opened(path, WholeFile)
-    outs = {name: empty(entry.dtype_name, entry.shape, place) for name, entry in whole.entries.items()}
-    addresses = ((name, out.data_ptr()) for name, out in outs.items())
-    whole.expand(addresses, num_threads=count(num_threads, "num_threads"), verify=bool(verify), are_new=True)
-    return outs
+    return opened(path, lambda file: load_arrays(file, like="torch", num_threads=num_threads, verify=verify))
 
 
 def load_into(model: nn.Module, path: PathLike, *, num_threads: int = 0, verify: bool = True) -> None:

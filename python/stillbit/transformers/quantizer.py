@@ -156,8 +156,7 @@ class Checkpoint:
             self._parameter_of[name] = parameter
             self._sources.setdefault(parameter, {}).setdefault(pattern, []).append(name)
         self._extras = self._find_extras()
-        # As transformers asks for them; what is no parameter is not asked for.
-        self._tensors.expect([name for name in names if self._is_for_cpu(name)])
+        self._tensors.expect(self._order())
 
     def parameter_of(self, payload: str) -> str:
         """Return the parameter that a payload's first tensor belongs to."""
@@ -199,11 +198,20 @@ class Checkpoint:
         values: dict[str, Any] = converter.convert(parameter, **context)
         return values
 
-    def _is_for_cpu(self, name: str) -> bool:
-        parameter = self._parameter_of[name]
-        if parameter not in self._parameters or self._place(parameter).type != "cpu":
-            return False
-        return name in self._sources[parameter].get(None, [name])[-1:]
+    def _order(self) -> list[str]:
+        """Return the tensors that the CPU is going to expand, as transformers asks for them: by payload."""
+        parameters = {self.parameter_of(payload): None for payload in sorted(self._first_of, key=dot_natural_key)}
+        order = []
+        for parameter in parameters:
+            for each in (parameter, *self._extras.get(parameter, [])):
+                if each in self._parameters and self._place(each).type == "cpu":
+                    order += self._names(each)
+        return order
+
+    def _names(self, parameter: str) -> list[str]:
+        """Return the tensors that a parameter is made of, in the order in which they are expanded."""
+        sources = self._sources[parameter]
+        return sources[None][-1:] if None in sources else [name for names in sources.values() for name in names]
 
     def _place(self, parameter: str) -> torch.device:
         return place_of(parameter, self._device_map)
