@@ -1,11 +1,12 @@
 """What a model takes in memory, and how long a token takes, raw and with its weights at rest, on a CPU.
 
-    python bench/offload_memory.py [--layers 12] [--tokens 4] [--threads 2] [--folder FOLDER]
+    python bench/offload_memory.py [--layers 12] [--hidden 1024] [--vocabulary 32000] [--tokens 4] [--threads 2]
 
-A Llama of bf16 weights, normally distributed, 1,024 wide; every way is a process of its own, which builds the model
-from the same file and feeds it one token at a time. Memory is what the system says of the process (VmRSS, RssAnon, and
-the most of the former), with Python, torch and transformers, of which a model without weights says how much they take.
-All logits have to be the same. The model's files go to the folder, and are used again if they are there.
+A Llama of bf16 weights, normally distributed; every way is a process of its own, which builds the model from the same
+file and feeds it one token at a time. Memory is what the system says of the process (VmRSS, RssAnon, and the most of
+the former from when raw weights are there), with Python, torch and transformers, of which a model without weights says
+how much they take. All logits have to be the same. With --folder the model's files go there, and are used again if they
+are there.
 """
 
 from __future__ import annotations
@@ -18,23 +19,24 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import torch
 
-WAYS = ["nothing", "raw", "mapped", "mapped, half stays", "in memory"]
+WAYS = ["nothing", "raw", "accelerate", "compressed here", "mapped", "mapped, half stays", "in memory"]
 
 
-def config(layers: int) -> Any:
+def config(options: argparse.Namespace) -> Any:
     from transformers import LlamaConfig
 
     return LlamaConfig(
-        hidden_size=1024,
-        intermediate_size=2816,
-        num_hidden_layers=layers,
-        num_attention_heads=16,
-        num_key_value_heads=4,
-        vocab_size=32_000,
+        hidden_size=options.hidden,
+        intermediate_size=11 * options.hidden // 4,
+        num_hidden_layers=options.layers,
+        num_attention_heads=options.hidden // 64,
+        num_key_value_heads=options.hidden // 256,
+        vocab_size=options.vocabulary,
     )
 
 
@@ -44,7 +46,12 @@ def memory() -> dict[str, int]:
     return {line[0].rstrip(":"): int(line[1]) // 1024 for line in lines if line[0] in ("VmRSS:", "RssAnon:", "VmHWM:")}
 
 
-def prepare(folder: Path, layers: int) -> None:
+def forget_peak() -> None:
+    """Let VmHWM count from here on."""
+    Path("/proc/self/clear_refs").write_text("5")
+
+
+def prepare(folder: Path, options: argparse.Namespace) -> None:
     """Make a model, and compress it."""
     import stillbit as sb
     from transformers import AutoModelForCausalLM
@@ -52,24 +59,31 @@ def prepare(folder: Path, layers: int) -> None:
     if (folder / "packed").exists():
         return
     torch.manual_seed(0)
-    AutoModelForCausalLM.from_config(config(layers), dtype=torch.bfloat16).save_pretrained(folder / "raw")
+    AutoModelForCausalLM.from_config(config(options), dtype=torch.bfloat16).save_pretrained(folder / "raw")
     sb.compress_file(folder / "raw", folder / "packed")
 
 
-def measure(way: str, folder: Path, layers: int, tokens: int, threads: int) -> None:
+def measure(folder: Path, options: argparse.Namespace) -> None:
     """Print what one way takes."""
+    import accelerate
     import stillbit.accelerate
     import stillbit.transformers
     from accelerate import init_empty_weights
     from transformers import AutoModelForCausalLM
 
-    torch.set_num_threads(threads)
+    way = options.way
+    torch.set_num_threads(options.threads)
     with init_empty_weights(include_buffers=False):
-        model = AutoModelForCausalLM.from_config(config(layers), dtype=torch.bfloat16).eval()
+        model = AutoModelForCausalLM.from_config(config(options), dtype=torch.bfloat16).eval()
     packed, offload = folder / "packed/model.safetensors", None
     raw_nbytes = sum(parameter.numel() * 2 for parameter in model.parameters())
-    if way == "raw":
+    if way in ("raw", "accelerate", "compressed here"):
         model.load_state_dict(stillbit.transformers.load(packed), assign=True)
+        forget_peak()
+    if way == "accelerate":
+        accelerate.cpu_offload(model, "cpu")
+    elif way == "compressed here":
+        offload = stillbit.accelerate.cpu_offload(model, "cpu")
     elif way.startswith("mapped"):
         budget = raw_nbytes // 2 if "half" in way else None
         offload = stillbit.accelerate.cpu_offload(model, "cpu", budget, weights=packed)
@@ -81,12 +95,12 @@ def measure(way: str, folder: Path, layers: int, tokens: int, threads: int) -> N
     if way != "nothing":
         digest, seconds = hashlib.sha256(), []
         with torch.inference_mode():
-            for token in range(tokens + 1):
+            for token in range(options.tokens + 1):
                 begin = time.perf_counter()
                 logits = model(torch.tensor([[token + 5]]), use_cache=False).logits
                 seconds.append(time.perf_counter() - begin)
                 digest.update(logits.float().numpy().tobytes())
-        found |= {"seconds": min(seconds[1:]), "logits": digest.hexdigest()}
+        found |= {"seconds": median(seconds[1:]), "logits": digest.hexdigest()}
     if offload is not None:
         found["device_nbytes"] = offload.device_nbytes
         found["waited"] = offload.statistics.seconds_waited
@@ -96,6 +110,8 @@ def measure(way: str, folder: Path, layers: int, tokens: int, threads: int) -> N
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--layers", type=int, default=12)
+    parser.add_argument("--hidden", type=int, default=1024, help="a multiple of 256")
+    parser.add_argument("--vocabulary", type=int, default=32_000)
     parser.add_argument("--tokens", type=int, default=4)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--way", choices=WAYS, help=argparse.SUPPRESS)
@@ -103,17 +119,18 @@ def main() -> None:
     parser.add_argument("--prepare", action="store_true", help="only make the model's files")
     options = parser.parse_args()
     if options.way:
-        measure(options.way, options.folder, options.layers, options.tokens, options.threads)
+        measure(options.folder, options)
         return
     with tempfile.TemporaryDirectory() as temporary:
         folder = options.folder or Path(temporary)
-        prepare(folder, options.layers)
+        prepare(folder, options)
         if options.prepare:
             return
         results = []
         for way in WAYS:
-            arguments = ["--way", way, "--folder", str(folder), "--layers", str(options.layers)]
-            arguments += ["--tokens", str(options.tokens), "--threads", str(options.threads)]
+            arguments = ["--way", way, "--folder", str(folder)]
+            for name in ("layers", "hidden", "vocabulary", "tokens", "threads"):
+                arguments += [f"--{name}", str(getattr(options, name))]
             done = subprocess.run([sys.executable, __file__, *arguments], capture_output=True, text=True, check=True)
             results.append(json.loads(done.stdout.splitlines()[-1]))
     if len({result["logits"] for result in results if "logits" in result}) != 1:
