@@ -167,7 +167,7 @@ class BagCursor {
 
  private:
   /// Of the batch that is open.
-  STILLBIT_WARP std::uint64_t first_bag(const BagTable& of) const {
+  [[nodiscard]] STILLBIT_WARP std::uint64_t first_bag(const BagTable& of) const {
     return (next_batch_ - num_warps_ - of.first_batch) * tables_.batch_bags;
   }
 

@@ -12,6 +12,9 @@
 //
 // Later tiers are expanded in the same way, 256 codes at a time and before they are needed, to symbols in a ring in
 // shared memory, from which the tier before takes them. The last tier takes them from the row.
+//
+// A row of at most 256 columns has one step of codes in each tier. The sum over the warp that says where a lane's
+// escapes begin also says how many there are, and so where the next tier's codes lie: nothing is counted beforehand.
 
 namespace stillbit::escape {
 
@@ -88,10 +91,33 @@ class NarrowRow {
 
   [[nodiscard]] STILLBIT_WARP bool is_last(unsigned tier) const { return tier + 1 == tiers_.count; }
 
+  /// 256 codes of a tier, eight for each lane, whose escapes are still to be found.
+  struct OpenStep {
+    warp::PerLane<Warp, Escapes> escapes;
+    warp::PerLane<Warp, std::uint32_t> rank;  ///< of the lane's first escape among those of the step
+  };
+
+  /// The tier's codes `step` to `step` + 255, looked up. Returns how many of them are escapes.
+  template <unsigned kTier>
+  STILLBIT_WARP std::uint32_t open_step(const std::uint32_t (&table)[4], std::uint32_t step, OpenStep& open,
+                                        warp::PerLane<Warp, EightSymbols>& symbols);
+  /// Puts the symbols of escapes in their places.
+  template <unsigned kTier>
+  STILLBIT_WARP void close_step(const OpenStep& open, warp::PerLane<Warp, EightSymbols>& symbols);
+
   /// The symbols of the tier's codes `step` to `step` + 255, eight for each lane.
   template <unsigned kTier>
   STILLBIT_WARP void expand_step(const std::uint32_t (&table)[4], std::uint32_t step,
                                  warp::PerLane<Warp, EightSymbols>& symbols);
+
+  /// Stores the symbols of a step of a later tier in its ring, for the tier before.
+  STILLBIT_WARP void store_to_ring(unsigned tier, std::uint32_t step, const warp::PerLane<Warp, EightSymbols>& symbols);
+
+  /// Of a row of one step: finds a tier's codes, which lie behind its first `at` bytes, those of later tiers, and what
+  /// all of them stand for. False if the row is malformed.
+  template <unsigned kTier>
+  STILLBIT_WARP bool expand_short(const std::uint32_t (&table)[4], std::uint32_t at, std::uint32_t num_codes,
+                                  warp::PerLane<Warp, EightSymbols>& symbols);
 
   /// Expands the tier until the next `count` symbols are in its ring.
   template <unsigned kTier>
@@ -128,28 +154,55 @@ STILLBIT_WARP void NarrowRow<Word, Warp, kIsUsual>::load_escapes(unsigned tier, 
 
 template <class Word, class Warp, bool kIsUsual>
 template <unsigned kTier>
-STILLBIT_WARP void NarrowRow<Word, Warp, kIsUsual>::expand_step(const std::uint32_t (&table)[4], std::uint32_t step,
-                                                                warp::PerLane<Warp, EightSymbols>& symbols) {
+STILLBIT_WARP std::uint32_t NarrowRow<Word, Warp, kIsUsual>::open_step(const std::uint32_t (&table)[4],
+                                                                       std::uint32_t step, OpenStep& open,
+                                                                       warp::PerLane<Warp, EightSymbols>& symbols) {
   const CodePlane& codes_plane = planes_.tiers[kTier];
-  warp::PerLane<Warp, Escapes> escapes;
-  warp::PerLane<Warp, std::uint32_t> rank;
   warp_.each([&](unsigned lane) {
     const CodeNibbles codes = lane_codes(row_, codes_plane, step, lane);
-    escapes[lane] = find_escapes(codes, codes_plane.width);
-    rank[lane] = escapes[lane].count;
+    open.escapes[lane] = find_escapes(codes, codes_plane.width);
+    open.rank[lane] = open.escapes[lane].count;
     symbols[lane] = look_up(table, codes, codes_plane.width);
   });
-  const std::uint32_t count = warp::exclusive_sum(warp_, rank);
+  return warp::exclusive_sum(warp_, open.rank);
+}
+
+template <class Word, class Warp, bool kIsUsual>
+template <unsigned kTier>
+STILLBIT_WARP void NarrowRow<Word, Warp, kIsUsual>::close_step(const OpenStep& open,
+                                                               warp::PerLane<Warp, EightSymbols>& symbols) {
+  warp_.each([&](unsigned lane) {
+    std::uint32_t found[2];
+    load_escapes(kTier, num_escapes_[kTier] + open.rank[lane], found);
+    symbols[lane] = select_symbols(symbols[lane], pick_symbols(found[0], found[1], open.escapes[lane].before),
+                                   open.escapes[lane].are_at);
+  });
+}
+
+template <class Word, class Warp, bool kIsUsual>
+template <unsigned kTier>
+STILLBIT_WARP void NarrowRow<Word, Warp, kIsUsual>::expand_step(const std::uint32_t (&table)[4], std::uint32_t step,
+                                                                warp::PerLane<Warp, EightSymbols>& symbols) {
+  OpenStep open;
+  const std::uint32_t count = open_step<kTier>(table, step, open, symbols);
   if constexpr (kTier + 1 < kMaxWarpTiers) {
     if (!is_last(kTier)) expand_to_ring<kTier + 1>(count);
   }
-  warp_.each([&](unsigned lane) {
-    std::uint32_t found[2];
-    load_escapes(kTier, num_escapes_[kTier] + rank[lane], found);
-    symbols[lane] =
-        select_symbols(symbols[lane], pick_symbols(found[0], found[1], escapes[lane].before), escapes[lane].are_at);
-  });
+  close_step<kTier>(open, symbols);
   num_escapes_[kTier] += count;
+}
+
+template <class Word, class Warp, bool kIsUsual>
+STILLBIT_WARP void NarrowRow<Word, Warp, kIsUsual>::store_to_ring(unsigned tier, std::uint32_t step,
+                                                                  const warp::PerLane<Warp, EightSymbols>& symbols) {
+  warp_.each([&](unsigned lane) {
+    using Eight = warp::Vector<8>;
+    const Eight eight{{symbols[lane].first_four(), symbols[lane].last_four()}};
+    const std::uint32_t at = step % kRingBytes + lane * 8;
+    *reinterpret_cast<Eight*>(ring(tier) + at / 4) = eight;
+    if (at == 0) *reinterpret_cast<Eight*>(ring(tier) + kRingBytes / 4) = eight;
+  });
+  warp_.sync();
 }
 
 template <class Word, class Warp, bool kIsUsual>
@@ -159,32 +212,53 @@ STILLBIT_WARP void NarrowRow<Word, Warp, kIsUsual>::expand_to_ring(std::uint32_t
     warp::PerLane<Warp, EightSymbols> symbols;
     expand_step<kTier>(plan_.low_bytes[kTier], num_expanded_[kTier], symbols);
     warp_.sync();  // the lanes are done with what was there
-    warp_.each([&](unsigned lane) {
-      using Eight = warp::Vector<8>;
-      const Eight eight{{symbols[lane].first_four(), symbols[lane].last_four()}};
-      const std::uint32_t at = num_expanded_[kTier] % kRingBytes + lane * 8;
-      *reinterpret_cast<Eight*>(ring(kTier) + at / 4) = eight;
-      if (at == 0) *reinterpret_cast<Eight*>(ring(kTier) + kRingBytes / 4) = eight;
-    });
-    warp_.sync();
+    store_to_ring(kTier, num_expanded_[kTier], symbols);
     num_expanded_[kTier] += kStepCodes;
   }
+}
+
+template <class Word, class Warp, bool kIsUsual>
+template <unsigned kTier>
+STILLBIT_WARP bool NarrowRow<Word, Warp, kIsUsual>::expand_short(const std::uint32_t (&table)[4], std::uint32_t at,
+                                                                 std::uint32_t num_codes,
+                                                                 warp::PerLane<Warp, EightSymbols>& symbols) {
+  planes_.tiers[kTier] = {at, num_codes, tiers_.widths[kTier]};
+  at += planes_.tiers[kTier].num_bytes();
+  if (at > row_.num_bytes) return false;
+  OpenStep open;
+  const std::uint32_t count = open_step<kTier>(table, 0, open, symbols);
+  if constexpr (kTier + 1 < kMaxWarpTiers) {
+    warp::PerLane<Warp, EightSymbols> of_next;
+    if (!expand_short<kTier + 1>(plan_.low_bytes[kTier + 1], at, count, of_next)) return false;
+    store_to_ring(kTier + 1, 0, of_next);
+  } else {
+    planes_.symbols_at = at;
+    max_symbols_ = row_.num_bytes - at;
+    if (count > max_symbols_) return false;
+  }
+  close_step<kTier>(open, symbols);
+  return true;
 }
 
 template <class Word, class Warp, bool kIsUsual>
 STILLBIT_WARP bool NarrowRow<Word, Warp, kIsUsual>::expand(const warp::Output& out) {
   using Columns = Join<Word>;
   constexpr unsigned kStoreBytes = sizeof(Word) == 1 ? 8 : 16;
-  if (!find_planes(warp_, plan_, tiers_, row_, planes_)) return false;
-  max_symbols_ = row_.num_bytes - planes_.symbols_at;
-  const Columns columns(plan_, row_, planes_.tiers[0]);
-  const warp::WideStores<kStoreBytes> wide(out);
   const std::uint32_t num_columns = plan_.num_columns;
   const std::uint32_t table[4] = {plan_.low_bytes[0][0], plan_.low_bytes[0][1], plan_.low_bytes[0][2],
                                   plan_.low_bytes[0][3]};
+  const bool is_short = kIsUsual && num_columns <= kStepCodes;
+  warp::PerLane<Warp, EightSymbols> symbols;
+  if (is_short) {
+    if (!expand_short<0>(table, plan_.fixed_bytes, num_columns, symbols)) return false;
+  } else {
+    if (!find_planes(warp_, plan_, tiers_, row_, planes_)) return false;
+    max_symbols_ = row_.num_bytes - planes_.symbols_at;
+  }
+  const Columns columns(plan_, row_, planes_.tiers[0]);
+  const warp::WideStores<kStoreBytes> wide(out);
   for (std::uint32_t step = 0; step < num_columns; step += kStepCodes) {
-    warp::PerLane<Warp, EightSymbols> symbols;
-    expand_step<0>(table, step, symbols);
+    if (!is_short) expand_step<0>(table, step, symbols);
     warp_.each([&](unsigned lane) {
       const std::uint32_t column = step + lane * warp::kLaneColumns;
       const std::uint32_t at = column * static_cast<std::uint32_t>(sizeof(Word));
