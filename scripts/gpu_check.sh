@@ -271,9 +271,11 @@ gpu_step pool "$pool_bench" 70 $bench_reserve "$pool_bench" --seconds=50 --json=
 
 bench_seconds=$(($(remaining) - 30))
 gpu_step benchmarks "$bench" $((bench_seconds + 20)) 0 "$bench" --seconds="$bench_seconds" --json="$out/bench.json" --commit="$commit"
-if $has_gpu && grep -q '^ "skipped"' "$out/bench.json" 2>/dev/null; then
-  note benchmarks failed 0 "skipped, though nvidia-smi shows a GPU"
-fi
+for name in pool bench; do
+  if $has_gpu && grep -q '^ "skipped"' "$out/$name.json" 2>/dev/null; then
+    note "$name" failed 0 "skipped, though nvidia-smi shows a GPU"
+  fi
+done
 if [ -s "$out/bench.json" ]; then
   python3 bench/gpu/tables.py "$out/bench.json" >"$out/tables.md" 2>>"$log"
 fi
