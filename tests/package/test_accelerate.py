@@ -42,6 +42,24 @@ def test_logits_tokens_and_weights_are_the_same(kind: str) -> None:
     assert_same_bits(logits(model, tokens), wanted)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_file_weights_and_cache_are_compressed_at_once(kind: str, tmp_path: Path) -> None:
+    """As the three are meant to be used: nothing of the model lies anywhere as it is."""
+    sbt = pytest.importorskip("stillbit.transformers", exc_type=ImportError)
+    source, tokens = tiny_model(kind), prompt(length=20)
+    sequences, steps = generated(source, tokens)
+    source.save_pretrained(tmp_path / "raw")
+    sb.compress_file(tmp_path / "raw", tmp_path / "packed")
+    model = transformers.AutoModelForCausalLM.from_pretrained(tmp_path / "packed").eval()
+    offload = cpu_offload(model, resident=True)
+    cache = sbt.KVCache(config=model.config, chunk_length=4, tail_length=2)
+    found_sequences, found_steps = generated(model, tokens, past_key_values=cache)
+    assert torch.equal(found_sequences, sequences)
+    assert_same_bits(found_steps, steps)
+    assert cache.num_compressed > 0
+    assert offload.stored_nbytes < offload.raw_nbytes
+
+
 @pytest.mark.parametrize("kind", ["llama", "gemma2", "mixtral"])
 @pytest.mark.parametrize("resident", [False, True])
 def test_any_budget_that_is_enough(kind: str, resident: bool) -> None:
@@ -336,6 +354,27 @@ def test_a_damaged_file_is_found_when_the_weight_is_wanted(x: Any, tmp_path: Pat
             model(x)
 
 
+def test_a_file_that_is_cut_short_or_not_there(tmp_path: Path) -> None:
+    source = tiny_model("qwen2")
+    source.save_pretrained(tmp_path / "raw", max_shard_size="40KB")
+    sb.compress_file(tmp_path / "raw", tmp_path / "packed")
+    index = tmp_path / "packed/model.safetensors.index.json"
+    shards = sorted((tmp_path / "packed").glob("*.safetensors"))
+    model = tiny_model("qwen2", seed=1)
+    state = state_of(model)
+    whole = shards[1].read_bytes()
+    shards[1].write_bytes(whole[:-64])
+    with pytest.raises(sb.CorruptError, match=shards[1].name):
+        cpu_offload(model, weights=index)
+    shards[1].unlink()
+    with pytest.raises(sb.IoError, match=shards[1].name):
+        cpu_offload(model, weights=index)
+    with pytest.raises(sb.InvalidArgumentError, match="not a compressed file"):
+        cpu_offload(model, weights=next((tmp_path / "raw").glob("*.safetensors")))
+    assert_same_state(model.state_dict(), state)
+    assert not any(hasattr(module, "_hf_hook") for module in model.modules())
+
+
 # What is refused, and what is not
 
 
@@ -432,8 +471,12 @@ def test_lazy_weights_for_accelerate(kind: str) -> None:
     assert set(weights) == set(model.state_dict())
     assert weights.stored_nbytes < sum(parameter.nbytes for parameter in model.parameters())
     assert_same_state(dict(weights), state_of(model))
+    sequences, steps = generated(model, tokens)
     accelerate.cpu_offload(model, "cpu", state_dict=weights)
     assert_same_bits(logits(model, tokens), wanted)
+    found_sequences, found_steps = generated(model, tokens)
+    assert torch.equal(found_sequences, sequences)
+    assert_same_bits(found_steps, steps)
 
 
 def test_lazy_weights_beside_others_of_accelerate() -> None:
