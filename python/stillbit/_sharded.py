@@ -7,14 +7,14 @@ import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from . import _index, _kinds
 from ._arguments import count
 from ._kinds import Shape
-from ._rows import Array, Index
+from ._rows import Array, Index, Rows
 from .errors import CorruptError, InvalidArgumentError, OutOfRangeError
 from .tensor import CompressedTensor
 
@@ -22,7 +22,17 @@ INDEX_SUFFIX = ".safetensors.index.json"
 _VERSION = 1
 
 
-class ShardedTensor:
+class Whole(NamedTuple):
+    """What parts are together: what `Rows` asks of a tensor in the library."""
+
+    shape: Shape
+    row_dims: int
+    row_bytes: int
+    dtype: str
+    raw_bytes: int
+
+
+class ShardedTensor(Rows):
     """A tensor that is stored in parts along its first dimension; read as one. Made by `load_file` of an index.
 
     Parameters
@@ -44,6 +54,9 @@ class ShardedTensor:
                 raise InvalidArgumentError(f"parts differ: {first!r} and {part!r}")
         self._parts = tuple(parts)
         self._begins = list(itertools.accumulate((len(part) for part in parts), initial=0))
+        shape = (self._begins[-1], *first.shape[1:])
+        raw_nbytes = sum(part.raw_nbytes for part in parts)
+        super().__init__(Whole(shape, first.row_dims, first._row_bytes, first.dtype_name, raw_nbytes), first.like)
         self._row_begins = np.array([0, *itertools.accumulate(part.num_rows for part in parts)], np.int64)
 
     @property
@@ -52,62 +65,14 @@ class ShardedTensor:
         return self._parts
 
     @property
-    def shape(self) -> Shape:
-        """Of the whole."""
-        return (self._begins[-1], *self._parts[0].shape[1:])
-
-    @property
-    def ndim(self) -> int:
-        """Number of dimensions."""
-        return len(self.shape)
-
-    @property
-    def dtype(self) -> Any:
-        """Of results, as a numpy or torch dtype."""
-        return self._parts[0].dtype
-
-    @property
-    def dtype_name(self) -> str:
-        """As in safetensors files: ``"BF16"``."""
-        return self._parts[0].dtype_name
-
-    @property
-    def like(self) -> str:
-        """``"numpy"`` or ``"torch"``: what results are."""
-        return self._parts[0].like
-
-    @property
-    def row_dims(self) -> int:
-        """How many of the last dimensions make a row."""
-        return self._parts[0].row_dims
-
-    @property
-    def row_shape(self) -> Shape:
-        """The last ``row_dims`` dimensions."""
-        return self._parts[0].row_shape
-
-    @property
-    def num_rows(self) -> int:
-        """The product of the other dimensions."""
-        return int(self._row_begins[-1])
-
-    @property
     def nbytes(self) -> int:
         """Bytes of all that is stored."""
         return sum(part.nbytes for part in self._parts)
 
     @property
-    def raw_nbytes(self) -> int:
-        """Bytes of the tensor that was compressed."""
-        return sum(part.raw_nbytes for part in self._parts)
-
-    @property
     def ratio(self) -> float:
         """``raw_nbytes / nbytes``."""
         return self.raw_nbytes / self.nbytes
-
-    def __len__(self) -> int:
-        return self._begins[-1]
 
     def __repr__(self) -> str:
         return (
@@ -141,7 +106,7 @@ class ShardedTensor:
         for row in (int(rows.min()), int(rows.max())) if rows.size > 0 else ():
             if row < 0 or row >= self.num_rows:
                 raise OutOfRangeError(f"index {row} is out of range: the tensor has {self.num_rows} rows")
-        out, out_kind, _ = self._parts[0]._output(tuple(rows.shape), out, like)
+        out, out_kind, _ = self._output(tuple(rows.shape), out, like)
         flat, places = out.reshape((rows.size, *self.row_shape)), rows.reshape(-1)
         part_of = np.searchsorted(self._row_begins, places, side="right") - 1
         for number in np.unique(part_of):
@@ -149,12 +114,6 @@ class ShardedTensor:
             there = places[here] - self._row_begins[number]
             flat[here] = self._parts[number].gather(there, num_threads=num_threads, like=out_kind.name)
         return out
-
-    def __getitem__(self, key: Any) -> Array:
-        """Expand what numpy would pick along the first dimension; as `CompressedTensor` does."""
-        outer = self.shape[: self.ndim - self.row_dims]
-        places, leading = _index.positions(key, outer[0])
-        return self.gather(_index.rows_at(places, outer)).reshape(leading + self.shape[1:])
 
     def decompress(self, out: Array | None = None, *, num_threads: int = 0, like: str | None = None) -> Array:
         """Expand the whole tensor.
@@ -170,18 +129,10 @@ class ShardedTensor:
             Shape ``shape``: `out` where it is given.
         """
         outer = self.shape[: self.ndim - self.row_dims]
-        out, _, _ = self._parts[0]._output(outer, out, like)
+        out, _, _ = self._output(outer, out, like)
         for part, begin, end in zip(self._parts, self._begins, self._begins[1:]):
             part.decompress(out[begin:end], num_threads=count(num_threads, "num_threads"))
         return out
-
-    def numpy(self) -> Array:
-        """Expand the whole tensor into a numpy array."""
-        return self.decompress(like="numpy")
-
-    def torch(self) -> Array:
-        """Expand the whole tensor into a torch tensor."""
-        return self.decompress(like="torch")
 
     def part_of(self, position: int) -> tuple[int, int]:
         """Return the number of the part that has a position of the first dimension, and its place there.
