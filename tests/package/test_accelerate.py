@@ -231,6 +231,23 @@ def test_other_hooks_stay(x: Any) -> None:
     assert not hasattr(model[1], "_hf_hook")
 
 
+def test_what_saves_most_time_for_its_bytes_stays() -> None:
+    """What compresses least; of what compresses alike, what is called by two."""
+    torch.manual_seed(0)
+    model = nn.Sequential(*(nn.Linear(256, 256, bias=False) for _ in range(5))).bfloat16().eval()
+    bits = torch.randint(-(1 << 15), 1 << 15, (256, 256), dtype=torch.int32).to(torch.int16)
+    model[2].weight.data = bits.view(torch.bfloat16)
+    model[4].weight = model[1].weight
+    offload = cpu_offload(model)
+    least, nbytes = offload.device_nbytes, model[0].weight.numel() * 2
+    assert offload.resident_names == []
+    offload.remove()
+    for budget, names in [(least + nbytes, ["1.weight"]), (least + 2 * nbytes, ["1.weight", "2.weight"])]:
+        offload = cpu_offload(model, budget=budget)
+        assert offload.resident_names == names
+        offload.remove()
+
+
 def test_the_host_never_holds_all_weights_twice(monkeypatch: pytest.MonkeyPatch, x: Any) -> None:
     from stillbit.accelerate import _offload
 
