@@ -4,9 +4,9 @@
 
 The checkpoint is a model's as they are: bf16 weights, normally distributed with a scale for each matrix, in the shapes
 of Llama with 24 layers; or, with --data, the bf16 tensors of a folder of .npy files (u16 bit patterns), repeated. Every
-round loads each way once, in turn, and the medians are compared. What a way has allocated goes back to the system
-before the next (else memory of small tensors is used again, by some ways and not by others): all get new memory, as a
-program does that loads a model once. Before that all tensors are compared.
+round loads each way once, in turn, and the medians are compared. Each way has a process of its own, which gives what it
+has allocated back to the system before it loads again, so that all get new memory, as a program does that loads a
+model once, and no way finds memory as another one left it. Before that all tensors are compared.
 
 Raw is the fastest of three: safetensors' own tensors, which are views of the mapped file, copied by as many threads, a
 tensor each; the same copied one after the other, each by torch's threads; and the file read by `readinto` into one
@@ -18,10 +18,13 @@ from __future__ import annotations
 import argparse
 import ctypes
 import json
+import multiprocessing
 import statistics
 import tempfile
 import time
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -99,6 +102,54 @@ def read_into(path: Path, threads: int) -> dict[str, torch.Tensor]:
     }
 
 
+def ways(raw: Path, packed: Path, threads: int) -> dict[str, Callable[[], dict[str, torch.Tensor]]]:
+    """Return what is compared."""
+    return {
+        "safetensors, a thread a tensor": lambda: copied_by_threads(raw, threads),
+        "safetensors, torch's threads": lambda: copied_by_torch(raw, threads),
+        "read": lambda: read_into(raw, threads),
+        "stillbit": lambda: stillbit.transformers.load(packed, num_threads=threads),
+        "stillbit, unverified": lambda: stillbit.transformers.load(packed, num_threads=threads, verify=False),
+    }
+
+
+def serve(connection: Connection, name: str, raw: Path, packed: Path, threads: int) -> None:
+    """Load in one way, whenever asked to, and say how long it took; first, that it gives what the file holds."""
+    load = ways(raw, packed, threads)[name]
+    tensors, found = safetensors.torch.load_file(raw), load()
+    differ = [
+        key
+        for key, tensor in tensors.items()
+        if not torch.equal(found[key].view(torch.int16), tensor.view(torch.int16))
+    ]
+    del tensors, found
+    connection.send(differ)
+    while connection.recv():
+        ctypes.CDLL(None).malloc_trim(0)
+        begin = time.perf_counter()
+        found = load()
+        connection.send(time.perf_counter() - begin)
+        del found
+
+
+def measured(raw: Path, packed: Path, threads: int, repeats: int) -> dict[str, list[float]]:
+    """Return the seconds that each way takes, each in a process of its own, in turns."""
+    context = multiprocessing.get_context("spawn")
+    connections = {}
+    for name in ways(raw, packed, threads):
+        connections[name], other = context.Pipe()
+        context.Process(target=serve, args=(other, name, raw, packed, threads), daemon=True).start()
+    for name, connection in connections.items():
+        if differ := connection.recv():
+            raise SystemExit(f"{name}: {differ[0]} differs")
+    seconds: dict[str, list[float]] = {name: [] for name in connections}
+    for _ in range(repeats):
+        for name, connection in connections.items():
+            connection.send(True)
+            seconds[name].append(connection.recv())
+    return seconds
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--megabytes", type=int, default=1024)
@@ -117,34 +168,13 @@ def main() -> None:
             sb.compress_file(raw, packed)
         if options.prepare:
             return
-        tensors = safetensors.torch.load_file(raw)
-        threads = options.threads
-        ways = {
-            "safetensors, a thread a tensor": lambda: copied_by_threads(raw, threads),
-            "safetensors, torch's threads": lambda: copied_by_torch(raw, threads),
-            "read": lambda: read_into(raw, threads),
-            "stillbit": lambda: stillbit.transformers.load(packed, num_threads=threads),
-            "stillbit, unverified": lambda: stillbit.transformers.load(packed, num_threads=threads, verify=False),
-        }
-        for name, load in ways.items():
-            found = load()
-            for key, tensor in tensors.items():
-                if not torch.equal(found[key].view(torch.int16), tensor.view(torch.int16)):
-                    raise SystemExit(f"{name}: {key} differs")
-            del found
-        num_bytes = sum(tensor.nbytes for tensor in tensors.values())
+        num_bytes = sum(tensor.nbytes for tensor in safetensors.torch.load_file(raw).values())
+        num_tensors = len(safetensors.torch.load_file(raw))
         ratio = raw.stat().st_size / packed.stat().st_size
-        seconds: dict[str, list[float]] = {name: [] for name in ways}
-        for _ in range(options.repeats):
-            for name, load in ways.items():
-                begin = time.perf_counter()
-                found = load()
-                seconds[name].append(time.perf_counter() - begin)
-                del found
-                ctypes.CDLL(None).malloc_trim(0)
+        seconds = measured(raw, packed, options.threads, options.repeats)
     speeds = {name: num_bytes / statistics.median(times) / 1e9 for name, times in seconds.items()}
     best = max(speed for name, speed in speeds.items() if not name.startswith("stillbit"))
-    print(f"{num_bytes / 1e6:.0f} MB in {len(tensors)} tensors, file ratio {ratio:.3f}, {threads} threads")
+    print(f"{num_bytes / 1e6:.0f} MB in {num_tensors} tensors, file ratio {ratio:.3f}, {options.threads} threads")
     for name, speed in speeds.items():
         print(f"{name:32s} {speed:6.2f} GB/s  {speed / best:5.2f} x the fastest raw load")
 
