@@ -147,6 +147,8 @@ def measured(raw: Path, packed: Path, threads: int, repeats: int) -> dict[str, l
         for name, connection in connections.items():
             connection.send(True)
             seconds[name].append(connection.recv())
+    for connection in connections.values():
+        connection.send(False)
     return seconds
 
 
