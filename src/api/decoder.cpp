@@ -26,6 +26,11 @@ constexpr std::uint64_t kTaskBytesWithRepeats = std::uint64_t{1} << 20;
 /// Shorter rows are expanded in the time in which they are looked for among those that were.
 constexpr std::uint64_t kLeastRepeatedRowBytes = 64;
 
+/// Raw rows are copied anyway, and to write zeros takes less time than to read them, too.
+bool takes_longer_than_a_copy(Codec codec) {
+  return codec != Codec::kRaw && codec != Codec::kSparse;
+}
+
 /// Cuts `count` things of `unit_bytes` bytes into tasks, of `most_bytes` where that leaves one for each thread, and
 /// runs `body(first, count)` for each.
 template <class Body>
@@ -105,9 +110,9 @@ Result<void> Decoder::gather(std::span<const Index> index, std::byte* dst, unsig
   STILLBIT_CHECK(check_indices(index, header.geometry.num_rows));
   if (row_bytes == 0) return {};
   const bool is_large = row_bytes >= kPastCachesRowBytes && index.size() * row_bytes >= cpu::kPastCachesBytes;
-  // Raw rows are copied anyway, and what was written past the caches is not to be read again.
+  // What was written past the caches is not to be read again.
   const bool copies_repeats =
-      row_bytes >= kLeastRepeatedRowBytes && !is_large && header.codec != Codec::kRaw && has_repeats(index);
+      row_bytes >= kLeastRepeatedRowBytes && !is_large && takes_longer_than_a_copy(header.codec) && has_repeats(index);
   const auto gather_task = [&](std::uint64_t first, std::uint64_t count) -> Result<void> {
     std::byte* const out = dst + first * row_bytes;
     if (!copies_repeats) return expand_rows(index.subspan(first, count), out, is_large);
