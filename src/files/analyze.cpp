@@ -19,8 +19,10 @@ namespace {
 constexpr std::uint64_t kPlannedBytes = std::uint64_t{40} << 20;
 constexpr std::uint64_t kCountedBytes = std::uint64_t{96} << 20;
 
-/// Of each tensor; less tells little, and more not much.
+/// Of each tensor; less tells little, and more not much. No more of it is planned on than this where tensors are
+/// thousands; but one that is small enough to be looked at as a whole gets the plan that compressing would make.
 constexpr std::uint64_t kMinSampleBytes = std::uint64_t{64} << 10;
+constexpr std::uint64_t kMinPlannedBytes = std::uint64_t{16} << 10;
 constexpr std::uint64_t kMaxCountedBytes = std::uint64_t{4} << 20;
 
 /// Parts of Invariance: as many as fit on a page, and fewer where many tensors have to.
@@ -28,12 +30,12 @@ constexpr std::uint64_t kMaxParts = 128;
 constexpr std::uint64_t kMaxPartsOfMany = 64;
 constexpr std::size_t kManyTensors = 64;
 
-std::uint64_t share_of(std::uint64_t total, std::size_t num_tensors, std::uint64_t most) {
-  return std::clamp(total / std::max<std::size_t>(1, num_tensors), std::min(kMinSampleBytes, most), most);
+std::uint64_t share_of(std::uint64_t total, std::size_t num_tensors, std::uint64_t least, std::uint64_t most) {
+  return std::clamp(total / std::max<std::size_t>(1, num_tensors), std::min(least, most), most);
 }
 
 AnalysisBudget budget_for(std::size_t num_tensors) {
-  return {share_of(kCountedBytes, num_tensors, kMaxCountedBytes),
+  return {share_of(kCountedBytes, num_tensors, kMinSampleBytes, kMaxCountedBytes),
           num_tensors > kManyTensors ? kMaxPartsOfMany : kMaxParts};
 }
 
@@ -74,13 +76,15 @@ void analyze_raw(const TensorFile& file, const AnalyzeOptions& options, FileAnal
   const unsigned num_threads = cpu::resolve_threads(options.tensor.num_threads);
   CompressOptions own = options.tensor;
   own.num_threads = count > 1 ? 1 : num_threads;
-  own.max_sample_bytes = std::min(own.max_sample_bytes, share_of(kPlannedBytes, count, own.max_sample_bytes));
+  const std::uint64_t most = own.max_sample_bytes;
+  own.max_sample_bytes = share_of(kPlannedBytes, count, kMinPlannedBytes, most);
   const AnalysisBudget budget = budget_for(count);
   for_each_tensor(file, count, num_threads, [&](std::size_t i) -> Result<void> {
     const auto& [name, raw] = file.raw[i];
     const auto analyze_one = [&, &raw = raw]() -> Result<TensorAnalysis> {
       STILLBIT_TRY(const Source source, reinterpreted(raw, options.as));
       CompressOptions tensor_options = own;
+      if (source.data.size() <= kMinSampleBytes) tensor_options.max_sample_bytes = most;
       tensor_options.row_dims = static_cast<unsigned>(std::min<std::size_t>(own.row_dims, source.shape.size()));
       return analyze(source, tensor_options, budget);
     };
