@@ -209,10 +209,7 @@ std::pair<planner::Option*, Encoder::Arrangement*> Encoder::cheapest_of(std::vec
   std::pair<planner::Option*, Arrangement*> best{nullptr, nullptr};
   for (Arrangement& arrangement : arrangements) {
     planner::Option* option = planner::cheapest(arrangement.options, options_.objective);
-    const auto cost_of = [&](const planner::Option& of) {
-      return planner::cost(of.priced, of.decode_cost, options_.objective);
-    };
-    if (option != nullptr && (best.first == nullptr || cost_of(*option) < cost_of(*best.first)))
+    if (option != nullptr && (best.first == nullptr || planner::is_cheaper(*option, *best.first, options_.objective)))
       best = {option, &arrangement};
   }
   return best;

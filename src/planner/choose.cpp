@@ -4,6 +4,7 @@
 #include "planner/runs.hpp"
 
 #include <algorithm>
+#include <utility>
 
 namespace stillbit::planner {
 namespace {
@@ -45,10 +46,16 @@ double cost(const Priced& priced, double decode_cost, Objective objective) {
   return std::max(stored + raw, decode_cost * raw);
 }
 
+bool is_cheaper(const Option& a, const Option& b, Objective objective) {
+  const auto rank = [&](const Option& of) {
+    return std::pair(cost(of.priced, of.decode_cost, objective), of.priced.stored_bytes());
+  };
+  return rank(a) < rank(b);
+}
+
 Option* cheapest(std::span<Option> options, Objective objective) {
-  const auto found = std::min_element(options.begin(), options.end(), [&](const Option& a, const Option& b) {
-    return cost(a.priced, a.decode_cost, objective) < cost(b.priced, b.decode_cost, objective);
-  });
+  const auto found = std::min_element(options.begin(), options.end(),
+                                      [&](const Option& a, const Option& b) { return is_cheaper(a, b, objective); });
   return found == options.end() ? nullptr : &*found;
 }
 

@@ -34,7 +34,10 @@ struct Option {
 /// which is the time to move what is read and written, or that to compute, whichever is longer.
 [[nodiscard]] double cost(const Priced& priced, double decode_cost, Objective objective);
 
-/// The option with the lowest cost; null when there is none.
+/// Whether an option costs less, or as much and takes fewer bytes: of several that expand equally fast, the smallest.
+[[nodiscard]] bool is_cheaper(const Option& a, const Option& b, Objective objective);
+
+/// The cheapest option; null when there is none.
 [[nodiscard]] Option* cheapest(std::span<Option> options, Objective objective);
 
 /// Rows spread over a tensor, at most `max_bytes` of them but one at least: `data` itself when it is no larger, else

@@ -127,6 +127,16 @@ TEST(Choice, FindsNarrowNumbersInWideOnes) {
             1.9 * compress(single_precision.view(), with(Packing::kPacked)).ratio());
 }
 
+TEST(Choice, OfCodecsThatExpandEquallyFastTheSmallestIsTaken) {
+  // Of f32, escape and sparse expand equally fast; most of a bag of words is zeros.
+  const OwnedTensor raw = make_tensor(DType::kF32, {1000, 500}, Values::kBagOfWords, 1);
+  for (const Packing packing : kPackings) {
+    const CompressedTensor fastest = compress(raw.view(), with(packing, Objective::kSpeed));
+    EXPECT_EQ(fastest.codec(), Codec::kSparse);
+    EXPECT_EQ(fastest.stored_bytes(), compress(raw.view(), with(packing)).stored_bytes());
+  }
+}
+
 TEST(Choice, ObjectivesLeadToWhatTheyNameOrBetter) {
   for (const Values values : testing::kAllValues) {
     const OwnedTensor raw = make_tensor(DType::kBF16, {600, 256}, values, 7);
