@@ -202,7 +202,7 @@ function drawFacts(list, tensor, tensors) {
     [tensor.is_estimate ? "Would be stored" : "Stored", `${bytes(tensor.stored_bytes)} (${grouped(tensor.stored_bytes)})`],
     ["Ratio", ratio(tensor.ratio)], ["Rows", `${grouped(tensor.num_rows)} of ${bytes(tensor.row_bytes)}`]];
   if (tensor.transfer_ratio !== null) facts.push(["A gather moves", `${ratio(tensor.transfer_ratio)} times fewer sectors`]);
-  if (tensor.num_repeats > 0) facts.push(["Rows stored once for several", grouped(tensor.num_repeats)]);
+  if (tensor.num_repeats > 0) facts.push(["Repeated rows", grouped(tensor.num_repeats)]);
   if (tensor.tile_bytes !== tensor.row_bytes && tensor.tile_bytes > 0) facts.push(["Encoded in tiles of", bytes(tensor.tile_bytes)]);
   if (tensor.same_as !== null) facts.push(["Equal to, and stored with", shortened(tensors[tensor.same_as].name)]);
   if (isSampled(tensor)) facts.push(["Looked at", `${bytes(tensor.sampled_bytes)} (${percent(tensor.sampled_bytes / tensor.raw_bytes)})`]);
