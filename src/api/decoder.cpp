@@ -15,7 +15,7 @@ namespace {
 
 /// Shorter rows that are gathered are written in the ordinary way: stores past the caches wait for each other, and the
 /// rows that arrive wait with them.
-constexpr std::uint64_t kPastCachesRowBytes = 512;
+constexpr std::uint64_t kPastCachesRowBytes = 256;
 
 /// Output bytes of one task; less than two tasks are not worth a thread.
 constexpr std::uint64_t kTaskBytes = std::uint64_t{256} << 10;
