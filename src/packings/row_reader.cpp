@@ -47,7 +47,7 @@ std::byte* RowReader::room_for(std::uint64_t num_bytes, Scratch& scratch) {
   return scratch.bytes_.data() + begin;
 }
 
-std::uint64_t RowReader::packed_start(std::uint64_t row) const noexcept {
+inline std::uint64_t RowReader::packed_start(std::uint64_t row) const noexcept {
   const std::uint64_t entry_offset = row / format::kIndexBlockTiles * format::index_entry_bytes(index_bits_);
   const std::byte* entry = index_.data() + entry_offset;
   const std::uint64_t within = row % format::kIndexBlockTiles;
@@ -61,6 +61,10 @@ std::uint64_t RowReader::packed_start(std::uint64_t row) const noexcept {
   return std::min(load<std::uint64_t>(entry), kMaxTensorBytes) + within * row_unit_ + delta;
 }
 
+inline bool RowReader::is_sound(const Range& range) const noexcept {
+  return range.begin <= range.end && range.end <= rows_.size() && range.end - range.begin <= tiles_.row_bytes;
+}
+
 bool RowReader::packed_range(std::uint64_t row, Range& range) const noexcept {
   if (row >= tiles_.num_rows) return false;
   if (index_bits_ == 0) {
@@ -71,13 +75,17 @@ bool RowReader::packed_range(std::uint64_t row, Range& range) const noexcept {
   return is_sound(range);
 }
 
-RowReader::Place RowReader::readable(const StoredRow& row, Scratch& scratch, StoredRow& found) const {
-  found = row;
-  const auto left = static_cast<std::uint64_t>(rows_.data() + rows_.size() - row.data);
-  if (row.is_raw || row.num_bytes + RowCodec::kSlack <= left + slack_) return Place::kFound;
-  std::byte* const room = room_for(row.num_bytes, scratch);
+/// `found` is written field by field: to copy a row that was just written so waits for the stores.
+inline RowReader::Place RowReader::readable(const std::byte* data, std::uint64_t num_bytes, bool is_raw,
+                                            Scratch& scratch, StoredRow& found) const {
+  found.data = data;
+  found.num_bytes = num_bytes;
+  found.is_raw = is_raw;
+  const auto left = static_cast<std::uint64_t>(rows_.data() + rows_.size() - data);
+  if (is_raw || num_bytes + RowCodec::kSlack <= left + slack_) return Place::kFound;
+  std::byte* const room = room_for(num_bytes, scratch);
   if (room == nullptr) return Place::kNoRoom;
-  std::copy_n(row.data, row.num_bytes, room);
+  std::copy_n(data, num_bytes, room);
   found.data = room;
   return Place::kFound;
 }
@@ -85,10 +93,9 @@ RowReader::Place RowReader::readable(const StoredRow& row, Scratch& scratch, Sto
 RowReader::Place RowReader::locate_slotted(std::uint64_t row, Scratch& scratch, StoredRow& found) const {
   if (row >= tiles_.num_rows) return Place::kCorrupt;
   const std::byte* slot = rows_.data() + row * row_unit_;
-  if (row_unit_ == tiles_.row_bytes) return readable({slot, row_unit_, true}, scratch, found);
+  if (row_unit_ == tiles_.row_bytes) return readable(slot, row_unit_, true, scratch, found);
   const format::SlotTag tag = slot_tag(slot, row_unit_);
-  if (tag == format::SlotTag::kInline)
-    return readable({slot, row_unit_ - format::kSlotTagBytes, false}, scratch, found);
+  if (tag == format::SlotTag::kInline) return readable(slot, row_unit_ - format::kSlotTagBytes, false, scratch, found);
   if (tag != format::SlotTag::kEncodedTail && tag != format::SlotTag::kRawTail) return Place::kCorrupt;
 
   const SlotTrailer trailer = slot_trailer(slot, row_unit_);
@@ -107,6 +114,12 @@ RowReader::Place RowReader::locate_slotted(std::uint64_t row, Scratch& scratch, 
   return Place::kFound;
 }
 
+inline RowReader::Place RowReader::packed_row(const Range& range, Scratch& scratch, StoredRow& found) const {
+  if (!is_sound(range)) return Place::kCorrupt;
+  const std::uint64_t num_bytes = range.end - range.begin;
+  return readable(rows_.data() + range.begin, num_bytes, num_bytes == tiles_.row_bytes, scratch, found);
+}
+
 RowReader::Place RowReader::locate_any(std::uint64_t row, Scratch& scratch, StoredRow& found) const {
   if (packing_ == Packing::kSlotted) return locate_slotted(row, scratch, found);
   if (index_bits_ != 0 && row == scratch.next_row_ && row + 1 < tiles_.num_rows) {
@@ -114,23 +127,13 @@ RowReader::Place RowReader::locate_any(std::uint64_t row, Scratch& scratch, Stor
     const Range range{scratch.next_start_, packed_start(row + 1)};
     ++scratch.next_row_;
     scratch.next_start_ = range.end;
-    if (!is_sound(range)) return Place::kCorrupt;
-    return readable(row_in(range), scratch, found);
+    return packed_row(range, scratch, found);
   }
   Range range{};
   if (!packed_range(row, range)) return Place::kCorrupt;
   scratch.next_row_ = row + 1;
   scratch.next_start_ = range.end;
-  return readable(row_in(range), scratch, found);
-}
-
-StoredRow RowReader::row_in(const Range& range) const noexcept {
-  const std::uint64_t num_bytes = range.end - range.begin;
-  return {rows_.data() + range.begin, num_bytes, num_bytes == tiles_.row_bytes};
-}
-
-bool RowReader::is_sound(const Range& range) const noexcept {
-  return range.begin <= range.end && range.end <= rows_.size() && range.end - range.begin <= tiles_.row_bytes;
+  return packed_row(range, scratch, found);
 }
 
 Bytes RowReader::raw_rows() const noexcept {

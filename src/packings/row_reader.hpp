@@ -93,7 +93,6 @@ class RowReader {
     std::uint64_t end;
   };
   [[nodiscard]] bool is_sound(const Range& range) const noexcept;
-  [[nodiscard]] StoredRow row_in(const Range& range) const noexcept;
   [[nodiscard]] bool packed_range(std::uint64_t row, Range& range) const noexcept;
   [[nodiscard]] std::uint64_t packed_start(std::uint64_t row) const noexcept;
   [[nodiscard]] bool holds_row(const std::byte* slot) const noexcept {
@@ -111,7 +110,8 @@ class RowReader {
   static std::byte* room_for(std::uint64_t num_bytes, Scratch& scratch);
   Place locate_any(std::uint64_t row, Scratch& scratch, StoredRow& found) const;
   Place locate_slotted(std::uint64_t row, Scratch& scratch, StoredRow& found) const;
-  Place readable(const StoredRow& row, Scratch& scratch, StoredRow& found) const;
+  Place packed_row(const Range& range, Scratch& scratch, StoredRow& found) const;
+  Place readable(const std::byte* data, std::uint64_t num_bytes, bool is_raw, Scratch& scratch, StoredRow& found) const;
 
   Packing packing_;
   std::uint64_t num_rows_;
