@@ -4,11 +4,13 @@
 struct Codes {
   unsigned width;
 
-  [[nodiscard]] __m512i pair(const std::byte* src) const {
-    const __m512i two_bits = byte_of(3);
+  [[nodiscard]] __m512i pair(const std::byte* src) const { return _mm512_and_si512(loose_pair(src), byte_of(3)); }
+
+  /// The codes of a block of 2 bits each, with other bits above them.
+  [[nodiscard]] static __m512i loose_pair(const std::byte* src) {
     const __m512i places = _mm512_set_epi64(6, 6, 4, 4, 2, 2, 0, 0);
     const __m512i pairs = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(src)));
-    return _mm512_and_si512(_mm512_srlv_epi64(pairs, places), two_bits);
+    return _mm512_srlv_epi64(pairs, places);
   }
 
   /// The codes of a block.
@@ -50,8 +52,11 @@ struct Codes {
   [[nodiscard]] __m512i scale() const { return _mm512_set1_epi16(static_cast<short>(width)); }
 };
 
+/// A table for lookups by bytes' low four bits. Where codes have two, it may also be looked up by low six, of which the
+/// upper four do not matter.
 inline __m512i symbols_of_codes(const RowLayout& layout, unsigned tier) {
-  return _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(layout.low_byte_of_code[tier])));
+  const __m128i symbols = _mm_loadu_si128(reinterpret_cast<const __m128i*>(layout.low_byte_of_code[tier]));
+  return layout.tier_bits[tier] == 2 ? _mm512_broadcastd_epi32(symbols) : _mm512_broadcast_i32x4(symbols);
 }
 
 inline std::uint64_t decode_tier(const RowLayout& layout, unsigned tier, const std::byte* src, std::uint64_t count,
@@ -77,29 +82,42 @@ inline std::uint64_t decode_tier(const RowLayout& layout, unsigned tier, const s
   return num_escapes;
 }
 
-/// How many codes of 2 bits are 0, in each eighth of those of `bytes` from `src` on.
-inline __m512i zeros_of_two_bits(const std::byte* src, __mmask64 bytes) {
-  const __m512i two_bits = _mm512_maskz_loadu_epi8(bytes, src);
-  constexpr int kThirdButNotFirstOrSecond = 0x02;
-  const __m512i zeros =
-      _mm512_ternarylogic_epi64(two_bits, _mm512_srli_epi64(two_bits, 1), byte_of(0x55), kThirdButNotFirstOrSecond);
-  return _mm512_popcnt_epi64(_mm512_maskz_mov_epi8(bytes, zeros));
+/// How many of `count` codes of 2 bits from `src` on are 0. They need not be taken apart for that: blocks of them and
+/// what is behind have four codes a byte.
+/// Unless it is null, `of_half_blocks` gets the number of each 32 codes, in whole vectors.
+inline std::uint64_t zeros_of_two_bits(const std::byte* src, std::uint64_t count, std::uint64_t* of_half_blocks) {
+  const auto zeros = [](__m512i codes) {
+    constexpr int kThirdButNotFirstOrSecond = 0x02;
+    return _mm512_ternarylogic_epi64(codes, _mm512_srli_epi64(codes, 1), byte_of(0x55), kThirdButNotFirstOrSecond);
+  };
+  std::uint64_t num_bytes = count / 4;
+  const std::byte* const last = src + num_bytes;
+  __m512i sums = _mm512_setzero_si512();
+  const auto add = [&](__m512i found) {
+    const __m512i counts = _mm512_popcnt_epi64(found);
+    if (of_half_blocks != nullptr) {
+      _mm512_storeu_si512(of_half_blocks, counts);
+      of_half_blocks += 8;
+    }
+    sums = _mm512_add_epi64(sums, counts);
+  };
+  for (; num_bytes > 64; num_bytes -= 64, src += 64) add(zeros(_mm512_loadu_si512(src)));
+  const __mmask64 bytes = lanes_of(num_bytes);
+  const __m512i behind = zeros(_mm512_maskz_loadu_epi8(bytes, src));
+  add(_mm512_maskz_mov_epi8(bytes, behind));
+  auto num_zeros = static_cast<std::uint64_t>(_mm512_reduce_add_epi64(sums));
+  // A last byte of fewer codes. No branch: how many they are is not to be foreseen.
+  const std::uint64_t left = count % 4;
+  const unsigned codes = stillbit::load<std::uint8_t>(last - (left == 0));
+  const auto zeros_behind = ~(codes | codes >> 1) & 0x55U & ((1U << (2 * left)) - 1);
+  return num_zeros + static_cast<unsigned>(__builtin_popcount(zeros_behind));
 }
 
-/// Only counts: `put_row` takes the codes apart again, which costs less than to store and load what they stand for. The
-/// commonest width, 2 bits, is counted without taking anything apart: it lies in blocks as behind them, four codes a
-/// byte.
-inline std::uint64_t begin_first_tier(const RowLayout& layout, const std::byte* src, std::uint8_t*, std::uint64_t*) {
+/// The number of the first tier's escapes; where codes have 2 bits, also of those in each 32 columns.
+inline std::uint64_t count_first_tier(const RowLayout& layout, const std::byte* src, std::uint64_t* of_half_blocks) {
   const Codes codes{layout.tier_bits[0]};
   std::uint64_t left = layout.num_columns;
-  if (codes.width == 2 && left % 4 == 0) {
-    std::uint64_t num_bytes = left / 4;
-    __m512i sums = _mm512_setzero_si512();
-    for (; num_bytes > 64; num_bytes -= 64, src += 64)
-      sums = _mm512_add_epi64(sums, zeros_of_two_bits(src, ~std::uint64_t{0}));
-    sums = _mm512_add_epi64(sums, zeros_of_two_bits(src, lanes_of(num_bytes)));
-    return static_cast<std::uint64_t>(_mm512_reduce_add_epi64(sums));
-  }
+  if (codes.width == 2) return zeros_of_two_bits(src, left, of_half_blocks);
   std::uint64_t num_escapes = 0;
   for (; left >= kBlockCodes; left -= kBlockCodes, src += 8 * codes.width) {
     const __m512i code = codes.block(src);
@@ -110,6 +128,11 @@ inline std::uint64_t begin_first_tier(const RowLayout& layout, const std::byte* 
     num_escapes += count_of(_mm512_mask_testn_epi8_mask(lanes_of(left), code, code));
   }
   return num_escapes;
+}
+
+/// Only counts: `put_row` takes the codes apart again, which costs less than to store and load what they stand for.
+inline std::uint64_t begin_first_tier(const RowLayout& layout, const std::byte* src, std::uint8_t*, std::uint64_t*) {
+  return count_first_tier(layout, src, nullptr);
 }
 
 /// Puts the bytes at `next`, in order, into the lanes that were found. The load is kept apart from the expansion: as

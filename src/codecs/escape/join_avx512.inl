@@ -5,85 +5,141 @@
 /// place with the field, or one that does not.
 enum class Join { kByteOfTwo, kWholeBytes, kSignInPlace, kAny };
 
-/// Puts rows together, as a Writer writes them. Where kIsTurned, symbols come turned, and have no shifts. What all rows
-/// have in common is set up once: it takes as long as a short row. It is copied, too: bytes that are written might be
-/// the layout's, for all that the compiler knows.
+/// What putting rows of a layout together needs, for words of this size: set up once, it takes as long as a short row.
+template <class Word>
+struct JoinConstants {
+  JoinConstants(const RowLayout& layout, bool is_turned)
+      : num_columns(layout.num_columns),
+        row_bytes(layout.row_bytes),
+        fixed_bytes(layout.fixed_bytes),
+        vector_plane_bytes(layout.unpacking.plane_bytes),
+        column_shifts(layout.column_shifts),
+        turn(layout.shape.symbol_at % 8),
+        symbol_of_code(symbols_of_codes(layout, 0)),
+        from_byte(_mm512_loadu_si512(layout.unpacking.from_byte)),
+        from_bit(_mm512_loadu_si512(layout.unpacking.from_bit)),
+        fixed_mask(Lanes<Word>::set(layout.unpacked_mask)),
+        symbol_mask(Lanes<Word>::set(layout.shape.symbol_mask << layout.shape.symbol_at)),
+        symbol_byte_mask{byte_of(layout.shape.symbol_mask << layout.shape.symbol_at),
+                         byte_of(layout.shape.symbol_mask << layout.shape.symbol_at >> 8)},
+        sign_mask(Lanes<Word>::set(layout.shape.sign_mask)),
+        sign_shift(shift_count(layout.shape.symbol_bits)) {
+    if (is_turned) symbol_of_code = turn(symbol_of_code);
+  }
+
+  std::uint64_t num_columns;
+  std::uint64_t row_bytes;
+  std::uint64_t fixed_bytes;
+  std::uint64_t vector_plane_bytes;  ///< of the fields of one vector of words
+  const std::byte* column_shifts;
+  Turn turn;
+  __m512i symbol_of_code;  ///< turned or not
+  __m512i from_byte;
+  __m512i from_bit;
+  __m512i fixed_mask;
+  __m512i symbol_mask;
+  __m512i symbol_byte_mask[2];  ///< of the low and the high byte of words of two
+  __m512i sign_mask;
+  __m128i sign_shift;
+};
+
+/// Puts a row together, as a Writer writes it. Where kIsTurned, symbols come turned, and have no shifts, and codes of 2
+/// bits come with the number of each 32 columns' escapes: to count them here would cost a tenth. The constants are
+/// copied: bytes that are written might be theirs, for all that the compiler knows.
 template <class Word, class Writer, Join kJoin, bool kIsTurned, unsigned kWidth>
 class Joiner {
  public:
-  explicit Joiner(const RowLayout& layout)
-      : num_columns_(layout.num_columns),
-        row_bytes_(layout.row_bytes),
-        fixed_bytes_(layout.fixed_bytes),
-        vector_plane_bytes_(layout.unpacking.plane_bytes),
-        column_shifts_(layout.column_shifts),
-        turn_(layout.shape.symbol_at % 8),
-        symbol_of_code_(symbols_of_codes(layout, 0)),
-        from_byte_(_mm512_loadu_si512(layout.unpacking.from_byte)),
-        from_bit_(_mm512_loadu_si512(layout.unpacking.from_bit)),
-        fixed_mask_(Lanes<Word>::set(layout.unpacked_mask)),
-        symbol_mask_(Lanes<Word>::set(layout.shape.symbol_mask << layout.shape.symbol_at)),
-        symbol_byte_mask_{byte_of(layout.shape.symbol_mask << layout.shape.symbol_at),
-                          byte_of(layout.shape.symbol_mask << layout.shape.symbol_at >> 8)},
-        sign_mask_(Lanes<Word>::set(layout.shape.sign_mask)),
-        sign_shift_(shift_count(layout.shape.symbol_bits)) {
-    if constexpr (kIsTurned) symbol_of_code_ = turn_(symbol_of_code_);
-  }
+  explicit Joiner(const JoinConstants<Word>& constants) : c_(constants) {}
 
   __attribute__((always_inline)) void join(const StoredBytes& row, const std::uint8_t* next, std::uint8_t shift,
-                                           std::byte* dst) const {
-    Writer writer(dst);
-    const std::byte* fixed = row.begin;
-    const std::byte* src = row.begin + fixed_bytes_;
-    const __m512i row_shift = byte_of(shift);
-    for (std::uint64_t first = 0; first < num_columns_; first += kLanes, src += 8 * kWidth) {
-      const __m512i code = codes_at(Codes{kWidth}, row, src, num_columns_ - first);
-      // Escapes behind the last column take symbols that do not matter.
-      const __mmask64 found = _mm512_testn_epi8_mask(code, code);
-      const __m512i expanded = expand(_mm512_shuffle_epi8(symbol_of_code_, code), found, next);
-      next += count_of(found);
-      const __m512i symbols = [&]() __attribute__((always_inline)) {
-        if constexpr (kIsTurned) {
-          return expanded;
-        } else {
-          return turn_(shifted(expanded, row_shift, first));
-        }
-      }();
-      const auto put = [&](std::uint64_t offset, auto lanes, __m512i words) __attribute__((always_inline)) {
-        if constexpr (std::is_same_v<decltype(lanes), AllLanes>) {
-          writer.put(offset, words);
-        } else {
-          Lanes<Word>::store_some(dst + offset, lanes, words);
-        }
-      };
-      if constexpr (kJoin == Join::kByteOfTwo) {
-        const __m512i field = row.load(fixed);
-        fixed += kLanes;
-        const __m512i low = selected(symbol_byte_mask_[0], symbols, field);
-        const __m512i high = selected(symbol_byte_mask_[1], symbols, field);
-        for_each_vector<Word>(first, num_columns_, [&](unsigned part, std::uint64_t offset, auto lanes) {
-          put(offset, lanes, _mm512_permutex2var_epi8(low, interleaved(part), high));
-        });
-      } else {
-        for_each_vector<Word>(first, num_columns_, [&](unsigned part, std::uint64_t offset, auto lanes) {
-          __m512i field = _mm512_permutexvar_epi8(from_byte_, row.load(fixed));  // NOLINT(misc-const-correctness)
-          fixed += vector_plane_bytes_;
-          if constexpr (kJoin != Join::kWholeBytes) field = _mm512_multishift_epi64_epi8(from_bit_, field);
-          put(offset, lanes, word_of(field, symbols, part));
-        });
-      }
-    }
-    writer.finish(row_bytes_ / 64 * 64);
+                                           const std::uint64_t* counts, std::byte* dst) const {
+    State at{row, Writer(dst), row.begin, row.begin + c_.fixed_bytes, next, counts, byte_of(shift), dst};
+    std::uint64_t first = 0;
+    const std::uint64_t num_inner = num_inner_columns(row);
+    for (; first < num_inner; first += kLanes) join_block<true>(at, first);
+    for (; first < c_.num_columns; first += kLanes) join_block<false>(at, first);
+    at.writer.finish(c_.row_bytes / 64 * 64);
   }
 
  private:
+  /// Where putting a row together has come.
+  struct State {
+    StoredBytes row;
+    Writer writer;
+    const std::byte* fixed;
+    const std::byte* codes;
+    const std::uint8_t* next;     ///< escape's symbol
+    const std::uint64_t* counts;  ///< of the next half blocks' escapes
+    __m512i row_shift;
+    std::byte* dst;
+  };
+
+  /// Columns of whole blocks whose fixed fields can be loaded in whole vectors without looking for the row's end.
+  [[nodiscard]] std::uint64_t num_inner_columns(const StoredBytes& row) const {
+    const std::uint64_t num_whole = c_.num_columns / kLanes * kLanes;
+    if (kJoin == Join::kByteOfTwo || num_whole == 0) return num_whole;
+    const std::uint64_t last_vector = (num_whole / kLanes * sizeof(Word) - 1) * c_.vector_plane_bytes;
+    return row.end - row.begin >= static_cast<std::ptrdiff_t>(last_vector + 64) ? num_whole : num_whole - kLanes;
+  }
+
+  /// Puts up to 64 words together. An inner block has them all.
+  template <bool kIsInner>
+  __attribute__((always_inline)) void join_block(State& at, std::uint64_t first) const {
+    __m512i symbols;
+    if constexpr (kIsInner && kIsTurned && kWidth == 2) {
+      const __m512i code = Codes::loose_pair(at.codes);
+      const __mmask64 found = _mm512_testn_epi8_mask(code, byte_of(3));
+      symbols = expand(_mm512_permutexvar_epi8(code, c_.symbol_of_code), found, at.next);
+      at.next += at.counts[0];
+      at.next += at.counts[1];
+      at.counts += 2;
+    } else {
+      const Codes codes{kWidth};
+      const __m512i code = kIsInner ? codes.block(at.codes) : codes_at(codes, at.row, at.codes, c_.num_columns - first);
+      // Escapes behind the last column take symbols that do not matter.
+      const __mmask64 found = _mm512_testn_epi8_mask(code, code);
+      symbols = expand(_mm512_shuffle_epi8(c_.symbol_of_code, code), found, at.next);
+      at.next += count_of(found);
+    }
+    at.codes += 8 * kWidth;
+    if constexpr (!kIsTurned) symbols = c_.turn(shifted(symbols, at.row_shift, first));
+    const auto load = [&](const std::byte* src) __attribute__((always_inline)) {
+      return kIsInner ? _mm512_loadu_si512(src) : at.row.load(src);
+    };
+    const auto put = [&](std::uint64_t offset, auto lanes, __m512i words) __attribute__((always_inline)) {
+      if constexpr (std::is_same_v<decltype(lanes), AllLanes>) {
+        at.writer.put(offset, words);
+      } else {
+        Lanes<Word>::store_some(at.dst + offset, lanes, words);
+      }
+    };
+    const std::uint64_t end = kIsInner ? first + kLanes : c_.num_columns;
+    if constexpr (kJoin == Join::kByteOfTwo) {
+      __m512i field = load(at.fixed);  // NOLINT(misc-const-correctness): may be changed below
+      __asm__("" : "+v"(field));       // loaded once: it may cross a line
+      at.fixed += kLanes;
+      const __m512i low = selected(c_.symbol_byte_mask[0], symbols, field);
+      const __m512i high = selected(c_.symbol_byte_mask[1], symbols, field);
+      for_each_vector<Word>(first, end, [&](unsigned part, std::uint64_t offset, auto lanes) {
+        put(offset, lanes, _mm512_permutex2var_epi8(low, interleaved(part), high));
+      });
+    } else {
+      for_each_vector<Word>(first, end, [&](unsigned part, std::uint64_t offset, auto lanes) {
+        __m512i field = _mm512_permutexvar_epi8(c_.from_byte, load(at.fixed));  // NOLINT(misc-const-correctness)
+        at.fixed += c_.vector_plane_bytes;
+        if constexpr (kJoin != Join::kWholeBytes) field = _mm512_multishift_epi64_epi8(c_.from_bit, field);
+        put(offset, lanes, word_of(field, symbols, part));
+      });
+    }
+  }
+
   static constexpr int kFirstUnderSecondOrThird = 0xEA;  // (a & b) | c
 
   /// Symbols with their shifts.
   [[nodiscard]] __m512i shifted(__m512i symbols, __m512i row_shift, std::uint64_t first) const {
     symbols = _mm512_add_epi8(symbols, row_shift);
-    if (column_shifts_ == nullptr) return symbols;
-    return _mm512_add_epi8(symbols, _mm512_loadu_si512(column_shifts_ + first));
+    if (c_.column_shifts == nullptr) return symbols;
+    return _mm512_add_epi8(symbols, _mm512_loadu_si512(c_.column_shifts + first));
   }
 
   /// Which bytes of two vectors make words of two bytes, for either half of them.
@@ -102,50 +158,37 @@ class Joiner {
 
   [[nodiscard]] __m512i word_of(__m512i field, __m512i symbols, unsigned part) const {
     const __m512i placed = sizeof(Word) == 1 ? symbols : _mm512_permutexvar_epi8(symbol_places(part), symbols);
-    const __m512i symbol = _mm512_and_si512(placed, symbol_mask_);
-    const __m512i word = _mm512_ternarylogic_epi64(field, fixed_mask_, symbol, kFirstUnderSecondOrThird);
+    const __m512i symbol = _mm512_and_si512(placed, c_.symbol_mask);
+    const __m512i word = _mm512_ternarylogic_epi64(field, c_.fixed_mask, symbol, kFirstUnderSecondOrThird);
     if constexpr (kJoin != Join::kAny) return word;
-    return _mm512_ternarylogic_epi64(Lanes<Word>::shift_left(field, sign_shift_), sign_mask_, word,
+    return _mm512_ternarylogic_epi64(Lanes<Word>::shift_left(field, c_.sign_shift), c_.sign_mask, word,
                                      kFirstUnderSecondOrThird);
   }
 
-  std::uint64_t num_columns_;
-  std::uint64_t row_bytes_;
-  std::uint64_t fixed_bytes_;
-  std::uint64_t vector_plane_bytes_;  ///< of the fields of one vector of words
-  const std::byte* column_shifts_;
-  Turn turn_;
-  __m512i symbol_of_code_;
-  __m512i from_byte_;
-  __m512i from_bit_;
-  __m512i fixed_mask_;
-  __m512i symbol_mask_;
-  __m512i symbol_byte_mask_[2];  ///< of the low and the high byte of words of two
-  __m512i sign_mask_;
-  __m128i sign_shift_;
+  JoinConstants<Word> c_;
 };
 
-using JoinRows = void(const RowLayout& layout, const OpenRow* rows, std::uint64_t num_rows, std::byte* dst);
+template <class Word>
+using JoinRow = void(const JoinConstants<Word>& constants, const StoredBytes& row, const std::uint8_t* symbols,
+                     const std::uint64_t* counts, std::uint8_t shift, std::byte* dst);
 
 template <class Word, class Writer, Join kJoin, bool kIsTurned, unsigned kWidth>
-void join_rows(const RowLayout& layout, const OpenRow* rows, std::uint64_t num_rows, std::byte* dst) {
-  const Joiner<Word, Writer, kJoin, kIsTurned, kWidth> joiner(layout);
-  const std::uint64_t row_bytes = layout.row_bytes;
-  for (std::uint64_t i = 0; i < num_rows; ++i, dst += row_bytes)
-    joiner.join(rows[i].bytes, rows[i].symbols, rows[i].shift, dst);
+void join_row(const JoinConstants<Word>& constants, const StoredBytes& row, const std::uint8_t* symbols,
+              const std::uint64_t* counts, std::uint8_t shift, std::byte* dst) {
+  Joiner<Word, Writer, kJoin, kIsTurned, kWidth>(constants).join(row, symbols, shift, counts, dst);
 }
 
 template <class Word, class Writer, Join kJoin, bool kIsTurned>
-inline JoinRows* joining_with(const RowLayout& layout) {
-  static constexpr JoinRows* kOfWidth[] = {
-      join_rows<Word, Writer, kJoin, kIsTurned, 1>, join_rows<Word, Writer, kJoin, kIsTurned, 2>,
-      join_rows<Word, Writer, kJoin, kIsTurned, 3>, join_rows<Word, Writer, kJoin, kIsTurned, 4>};
+inline JoinRow<Word>* joining_with(const RowLayout& layout) {
+  static constexpr JoinRow<Word>* kOfWidth[] = {
+      join_row<Word, Writer, kJoin, kIsTurned, 1>, join_row<Word, Writer, kJoin, kIsTurned, 2>,
+      join_row<Word, Writer, kJoin, kIsTurned, 3>, join_row<Word, Writer, kJoin, kIsTurned, 4>};
   return kOfWidth[layout.tier_bits[0] - 1];
 }
 
 /// What puts rows of this layout together.
 template <class Word, bool kPastCaches, bool kIsTurned>
-inline JoinRows* joining(const RowLayout& layout) {
+inline JoinRow<Word>* joining(const RowLayout& layout) {
   using Writer = std::conditional_t<kPastCaches, LineWriter, VectorWriter>;
   if (!layout.unpacks_sign) return joining_with<Word, Writer, Join::kAny, kIsTurned>(layout);
   if (!layout.unpacking.is_whole_bytes) return joining_with<Word, Writer, Join::kSignInPlace, kIsTurned>(layout);
@@ -156,48 +199,55 @@ inline JoinRows* joining(const RowLayout& layout) {
   return joining_with<Word, Writer, Join::kWholeBytes, kIsTurned>(layout);
 }
 
-/// Rows that are decoded together where they are gathered, so that the steps of one do not wait for each other. Eight
-/// write so much at once that rows which arrive from memory have to wait. Rows that follow each other are decoded one
-/// at a time: the processor requests them ahead, in order, and four in turn took a quarter longer (Zen 4, 2026-11-21).
-constexpr std::uint64_t kGroupRows = 4;
-/// Longer rows mostly have more escapes in the third tier than there is room for.
-constexpr std::uint64_t kGroupColumns = 2048;
-/// Bytes for the symbols of a group.
-constexpr std::uint64_t kGroupSymbols = kGroupRows * kGroupColumns;
+/// Rows that are open at a time.
+constexpr std::uint64_t kOpenRows = 4;
 
-/// As decode_in_turn, but that it may also stop before a row with very many escapes.
+/// How far ahead the memory of rows that follow each other is requested, in bytes: the processor, which would do so by
+/// itself, is led astray by a row's codes, which are read before its fields. Twice as far is 8 % slower (Zen 4).
+constexpr std::uint64_t kRequestedAhead = 2048;
+
+/// As decode_in_turn. From caches, one row is put together while the steps of finding escapes are done for three behind
+/// it. From memory all steps are done for a row before the next one: it arrives in that order, and the steps of several
+/// rows in turn took half as long again (Zen 4, 2026-11-21).
 template <class Word, bool kPastCaches>
 std::uint64_t decode_group(const RowLayout& layout, const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) {
   if (layout.num_columns > kGroupColumns) return 0;
-  alignas(64) std::uint8_t symbols[kGroupSymbols + 2 * kLanes];
-  OpenRow open[kGroupRows];
-  const bool has_shifts = layout.row_shifts || layout.column_shifts != nullptr;
-  EscapeFinder finder(layout, Turn(has_shifts ? 0 : layout.shape.symbol_at % 8), symbols, kGroupSymbols);
-  JoinRows* const join =
-      has_shifts ? joining<Word, kPastCaches, false>(layout) : joining<Word, kPastCaches, true>(layout);
-  const std::uint64_t most = num_rows <= RowCodec::kGatheredRows ? kGroupRows : 1;
-  std::uint64_t first = 0;
-  while (first < num_rows) {
-    finder.clear();
-    std::uint64_t num_open = 0;
-    for (; num_open < most && first + num_open < num_rows; ++num_open) {
-      const StoredRow& row = rows[first + num_open];
-      if (row.is_raw || !finder.open({row.data, row.data + row.num_bytes}, open[num_open])) break;
-    }
-    // The first row for which a step cannot be done ends the group.
-    const auto for_each_row = [&](const auto& step) __attribute__((always_inline)) {
-      for (std::uint64_t i = 0; i < num_open; ++i) {
-        if (!step(open[i])) num_open = i;
-      }
-    };
-    for_each_row([&](OpenRow& row) { return finder.take_second(row); });
-    if (layout.num_tiers > 1) {
-      for_each_row([&](OpenRow& row) { return finder.take_later(row); });
-      for_each_row([&](OpenRow& row) { return finder.close(row), true; });
-    }
-    if (num_open == 0) break;
-    join(layout, open, num_open, dst + first * layout.row_bytes);
-    first += num_open;
+  alignas(64) std::uint8_t symbols[kOpenRows][2][symbol_room(kGroupColumns)];
+  OpenRow open[kOpenRows];
+  for (std::uint64_t i = 0; i < kOpenRows; ++i) {
+    open[i].symbols = symbols[i][0];
+    open[i].later = symbols[i][1];
   }
-  return first;
+  const bool has_shifts = layout.row_shifts || layout.column_shifts != nullptr;
+  const EscapeFinder finder(layout, Turn(has_shifts ? 0 : layout.shape.symbol_at % 8));
+  const JoinConstants<Word> constants(layout, !has_shifts);
+  JoinRow<Word>* const join =
+      has_shifts ? joining<Word, kPastCaches, false>(layout) : joining<Word, kPastCaches, true>(layout);
+  const bool is_from_memory = kPastCaches && num_rows > RowCodec::kGatheredRows;
+  const std::uint64_t lead = is_from_memory ? 0 : 1;
+  // The first row for which a step cannot be done ends the group.
+  std::uint64_t end = num_rows;
+  for (std::uint64_t i = 0; i < end + lead * (kOpenRows - 1); ++i) {
+    // Does a step for a row that was opened so many rows ago.
+    const auto step = [&](std::uint64_t ago, const auto& does) __attribute__((always_inline)) {
+      const std::uint64_t row = i - ago;
+      if (i >= ago && row < end && !does(row, open[row % kOpenRows])) end = row;
+    };
+    if (is_from_memory) {
+      for (std::uint64_t at = 0; at < rows[i].num_bytes; at += 64)
+        _mm_prefetch(reinterpret_cast<const char*>(rows[i].data + kRequestedAhead + at), _MM_HINT_T0);
+    }
+    step(0, [&](std::uint64_t number, OpenRow& row) __attribute__((always_inline)) {
+      const StoredRow& stored = rows[number];
+      return !stored.is_raw && finder.open({stored.data, stored.data + stored.num_bytes}, row);
+    });
+    step(lead, [&](std::uint64_t, OpenRow& row) __attribute__((always_inline)) { return finder.count_later(row); });
+    step(2 * lead, [&](std::uint64_t, OpenRow& row) __attribute__((always_inline)) { return finder.take_later(row); });
+    step(3 * lead, [&](std::uint64_t number, OpenRow& row) __attribute__((always_inline)) {
+      finder.take_second(row);
+      join(constants, row.bytes, row.symbols, row.counts.of_first, row.shift, dst + number * layout.row_bytes);
+      return true;
+    });
+  }
+  return end;
 }

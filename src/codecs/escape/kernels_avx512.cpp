@@ -141,11 +141,9 @@ template <class Word, bool kPastCaches>
 inline void put_row(const RowLayout& layout, const StoredRow& row, SymbolOf<Word> shift, SymbolOf<Word>* symbols,
                     const std::uint64_t* escapes, const SymbolOf<Word>* next, std::byte* dst) {
   if constexpr (sizeof(Word) <= 4) {
-    OpenRow open{};
-    open.bytes = {row.data, row.data + row.num_bytes};
-    open.symbols = next;
-    open.shift = shift;
-    joining<Word, kPastCaches, false>(layout)(layout, &open, 1, dst);
+    const JoinConstants<Word> constants(layout, false);
+    joining<Word, kPastCaches, false>(layout)(constants, {row.data, row.data + row.num_bytes}, next, nullptr, shift,
+                                              dst);
   } else {
     end_first_tier<Word>(layout, row.data, shift, symbols, escapes, next, dst);
   }
