@@ -430,6 +430,49 @@ TEST(EscapeKernels, RowsPastTheCachesBeginAnywhereAndNothingBesideThemIsWritten)
   }
 }
 
+TEST(EscapeKernels, ManyRowsComeBackUpToTheFirstMalformedOne) {
+  constexpr std::uint64_t kNumRows = 24;
+  for (const unsigned view_bytes : {1U, 2U, 4U, 8U}) {
+    for (const std::uint64_t num_columns : {64U, 130U, 1000U, 2048U, 2049U}) {
+      const auto plans = plans_of_every_kind(view_bytes, num_columns);
+      for (std::size_t kind = 0; kind < plans.size(); kind += 5) {
+        const Plan& plan = plans[kind];
+        // One row has symbols of any size: very many escapes, or it is raw.
+        OwnedTensor tensor = rows_for(plan, kNumRows, 10, num_columns);
+        const OwnedTensor other = rows_for(plan, 1, 1, num_columns);
+        std::copy(other.data.begin(), other.data.end(),
+                  tensor.data.begin() + static_cast<std::ptrdiff_t>(11 * plan.row_bytes));
+        const auto codec = make(plan);
+        std::vector<Row> stored;
+        std::vector<StoredRow> rows;
+        for (std::uint64_t i = 0; i < kNumRows; ++i) {
+          const auto begin = tensor.data.begin() + static_cast<std::ptrdiff_t>(i * plan.row_bytes);
+          stored.push_back(encoded(*codec, Row(begin, begin + static_cast<std::ptrdiff_t>(plan.row_bytes))));
+          const std::uint64_t num_bytes = stored.back().size();
+          stored.back().resize(num_bytes + RowCodec::kSlack);
+          rows.push_back({stored.back().data(), num_bytes, num_bytes == plan.row_bytes});
+        }
+        for (const std::uint64_t malformed : {kNumRows, std::uint64_t{20}, std::uint64_t{3}, std::uint64_t{0}}) {
+          if (malformed < kNumRows) rows[malformed] = {rows[malformed].data, minimum_row_bytes(plan) - 1, false};
+          const auto end = static_cast<std::ptrdiff_t>(malformed * plan.row_bytes);
+          for (const cpu::Isa isa : isas()) {
+            const auto of_isa = make(plan, isa);
+            for (const bool past_caches : {false, true}) {
+              Row out(kNumRows * plan.row_bytes + RowCodec::kSlack);
+              const std::uint64_t num_decoded = past_caches
+                                                    ? of_isa->decode_past_caches(rows.data(), kNumRows, out.data())
+                                                    : of_isa->decode(rows.data(), kNumRows, out.data());
+              ASSERT_EQ(num_decoded, malformed) << cpu::name(isa);
+              ASSERT_TRUE(std::equal(out.begin(), out.begin() + end, tensor.data.begin()))
+                  << cpu::name(isa) << ", " << view_bytes << " bytes, " << num_columns << " columns";
+            }
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(EscapeKernels, TheWidestRowsComeBack) {
   for (const unsigned view_bytes : {1U, 2U, 8U}) {
     for (const Plan& plan : plans_of_every_kind(view_bytes, kMaxRowBytes / view_bytes)) {
