@@ -101,7 +101,8 @@ Result<void> run(const std::vector<Task>& tasks, unsigned num_threads) {
   std::vector<HotRows> hot_rows(std::min<std::size_t>(most_threads, tasks.size()));
   return cpu::parallel_for(tasks.size(), most_threads, [&](std::uint64_t i, unsigned worker) {
     const Task& task = tasks[i];
-    if (SlotPooler::can_pool(*task.work)) return SlotPooler(*task.work, task.first_bag, task.last_bag).run();
+    if (SlotPooler::can_pool(*task.work))
+      return SlotPooler(*task.work, hot_rows[worker], task.first_bag, task.last_bag).run();
     return BagPooler(*task.work, hot_rows[worker], task.first_bag, task.last_bag).run();
   });
 }

@@ -13,8 +13,8 @@ class SlotPooler {
   /// Whether a request's bags are pooled so: sums and means of rows without weights, of a codec that can.
   static bool can_pool(const PoolWork& work);
 
-  /// Bags from `first_bag` to `last_bag`, one at least.
-  SlotPooler(const PoolWork& work, std::uint64_t first_bag, std::uint64_t last_bag);
+  /// Bags from `first_bag` to `last_bag`, one at least. What `hot_rows` has of this tensor is used.
+  SlotPooler(const PoolWork& work, HotRows& hot_rows, std::uint64_t first_bag, std::uint64_t last_bag);
 
   Result<void> run();
 
@@ -47,6 +47,8 @@ class SlotPooler {
   Result<void> add(const Rows& rows, const Rows& coming);
 
   const PoolWork& work_;
+  HotRows& hot_rows_;  ///< of rows that have a tail: to expand one takes as long as several others
+  bool uses_hot_rows_;
   packing::RowReader::Slots slots_;
   std::uint64_t bag_;
   std::uint64_t last_bag_;

@@ -1,16 +1,18 @@
 #include "cpu/parallel.hpp"
 
 #include "core/checked.hpp"
+#include "cpu/helper_thread.hpp"
 #include "cpu/interrupt.hpp"
 
 #include <sched.h>
 
 #include <algorithm>
 #include <atomic>
+#include <deque>
 #include <exception>
 #include <mutex>
+#include <system_error>
 #include <thread>
-#include <vector>
 
 namespace stillbit::cpu {
 
@@ -56,10 +58,10 @@ Result<void> parallel_for(std::uint64_t num_tasks, unsigned num_threads,
   {
     const auto helpers = static_cast<unsigned>(
         std::min<std::uint64_t>(std::max(1U, num_threads), std::max<std::uint64_t>(1, num_tasks)) - 1);
-    std::vector<std::jthread> threads;
-    threads.reserve(helpers);
+    std::deque<std::function<void()>> works;  // which threads refer to, and outlive them
+    std::deque<HelperThread> threads;
     try {
-      for (unsigned i = 1; i <= helpers; ++i) threads.emplace_back(work, i);
+      for (unsigned i = 1; i <= helpers; ++i) threads.emplace_back(works.emplace_back([&work, i] { work(i); }));
     } catch (const std::system_error&) {  // NOLINT(bugprone-empty-catch)
       // The system has no more threads to give: the ones there are do the work.
     }

@@ -120,6 +120,29 @@ TEST(Pool, ManyThreadsAndIntegersOfAnyWidthGiveTheSame) {
   }
 }
 
+/// Rows of window in slots are added as they are expanded; those of other codecs are expanded first.
+TEST(Pool, RowsInSlotsGiveWhatRawRowsGive) {
+  for (const DType dtype : {DType::kBF16, DType::kF16}) {
+    for (const std::uint64_t num_columns : {20, 32, 64, 96, 128, 200, 256, 300, 512, 1000}) {
+      for (const Values values : {Values::kNormal, Values::kOutliers, Values::kSmallInts}) {
+        const OwnedTensor raw = make_tensor(dtype, {500, num_columns}, values, 7);
+        const CompressedTensor plain = compress(raw.view(), options_for(Packing::kSlotted, Codec::kRaw));
+        const CompressedTensor tensor = compress(raw.view(), options_for(Packing::kSlotted, Codec::kWindow));
+        const RandomBags given(500, 120, num_columns);
+        for (const PoolMode mode : {PoolMode::kSum, PoolMode::kMean}) {
+          Bags bags = given.bags(mode);
+          for (const std::optional<std::uint64_t> padding : {std::optional<std::uint64_t>(), {2}}) {
+            bags.padding_index = padding;
+            for (const unsigned num_threads : {1U, 3U})
+              EXPECT_EQ(pooled(tensor, bags, num_threads), pooled(plain, bags))
+                  << name(dtype) << ' ' << num_columns << ' ' << name(values) << ' ' << static_cast<int>(mode);
+          }
+        }
+      }
+    }
+  }
+}
+
 TEST(Pool, SeveralTensorsWriteColumnsOfOneResult) {
   const OwnedTensor first_raw = make_tensor(DType::kF32, {300, 16}, Values::kNormal, 1);
   const OwnedTensor second_raw = make_tensor(DType::kF32, {50, 40}, Values::kOutliers, 2);

@@ -11,6 +11,6 @@ namespace stillbit::window {
 using SumSlots = std::uint64_t (*)(const RowLayout& layout, const pooling::SlotBatch& batch);
 
 /// Null where rows are expanded first. Precondition: the machine supports `isa`.
-SumSlots sum_slots(const Plan& plan, DType dtype, cpu::Isa isa = cpu::active_isa()) noexcept;
+SumSlots sum_slots(const Plan& plan, DType dtype, std::uint64_t slot_bytes, cpu::Isa isa = cpu::active_isa()) noexcept;
 
 }  // namespace stillbit::window

@@ -35,10 +35,10 @@ class WindowCodec final : public RowCodec {
     return kernels_.decode_past_caches(layout(), rows, num_rows, dst);
   }
   [[nodiscard]] bool sums_slots(DType dtype, std::uint64_t slot_bytes) const noexcept override {
-    return slot_bytes > minimum_row_bytes() && sum_slots_kernel(dtype) != nullptr;
+    return window::sum_slots(plan_, dtype, slot_bytes, isa_) != nullptr;
   }
   std::uint64_t sum_slots(DType dtype, const pooling::SlotBatch& batch) const override {
-    return sum_slots_kernel(dtype)(layout(), batch);
+    return window::sum_slots(plan_, dtype, batch.slot_bytes, isa_)(layout(), batch);
   }
   void account(const StoredRow& row, RowAccount& account) const override { window::account(plan_, row, account); }
 
@@ -48,8 +48,6 @@ class WindowCodec final : public RowCodec {
     std::call_once(laid_out_, [this] { storage_ = std::make_unique<RowLayoutStorage>(plan_); });
     return storage_->layout();
   }
-
-  [[nodiscard]] SumSlots sum_slots_kernel(DType dtype) const noexcept { return window::sum_slots(plan_, dtype, isa_); }
 
   Plan plan_;
   std::vector<std::byte> plan_bytes_;
