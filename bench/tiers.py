@@ -1,6 +1,7 @@
 """Measures lookups of tables in tiers, beside the raw table and the compressed one; verifies every row first.
 
-    python bench/tiers.py [--mib 256] [--seconds 0.2]
+    python bench/tiers.py                                                       # all of batch, row, skew and cache
+    python bench/tiers.py --columns 64 --skews 1.2 --caches 0 0.1 --batches 8192
 
 One thread, and its time on the processor rather than the clock's: other programs of the machine count only by the
 caches that they take. Every configuration is warmed with its own distribution, then timed on batches that
@@ -19,7 +20,7 @@ import numpy as np
 import stillbit as sb
 import torch
 
-BATCHES = (1024, 8192, 65536)
+DTYPES = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32}
 
 
 def zipf(rows: int, skew: float, count: int, seed: int) -> torch.Tensor:
@@ -73,21 +74,25 @@ def main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("--mib", type=int, default=256, help="of the raw table")
     parser.add_argument("--seconds", type=float, default=0.2, help="for each measurement")
+    parser.add_argument("--dtypes", nargs="+", choices=list(DTYPES), default=["bf16", "f32"])
+    parser.add_argument("--columns", type=int, nargs="+", default=[64, 128, 256, 512])
+    parser.add_argument("--skews", type=float, nargs="+", default=[0.0, 0.6, 0.9, 1.2])
+    parser.add_argument("--caches", type=float, nargs="+", default=[0.0, 0.01, 0.05, 0.1], help="parts of all rows")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1024, 8192, 65536])
+    parser.add_argument("--objective", default="storage", help="of the compressed table")
     options = parser.parse_args()
     torch.set_num_threads(1)
     print(
         "| row | batch | skew | fast rows | found, % | raw, M/s | compressed, M/s | tiers, M/s | : compressed | : raw |"
     )
     print("|---|---|---|---|---|---|---|---|---|---|")
-    for dtype, columns in ((torch.bfloat16, 64), (torch.bfloat16, 512), (torch.float32, 64), (torch.float32, 512)):
+    axes = list(itertools.product(options.skews, options.caches, options.batches))
+    for dtype, columns in itertools.product((DTYPES[name] for name in options.dtypes), options.columns):
         rows = (options.mib << 20) // (columns * dtype.itemsize)
         raw = (0.05 * torch.randn(rows, columns, generator=torch.Generator().manual_seed(0))).to(dtype)
-        compressed = sb.compress(raw)
-        for skew, cache in ((0.0, 0.01), (0.6, 0.1), (0.9, 0.1), (1.2, 0.01), (1.2, 0.1)):
-            print(run(raw, skew, cache, 8192, options.seconds, compressed), flush=True)
-        for batch in BATCHES:
-            print(run(raw, 1.05, 0.05, batch, options.seconds, compressed), flush=True)
-        print(run(raw, 1.05, 0.0, 8192, options.seconds, compressed), flush=True)
+        compressed = sb.compress(raw, objective=options.objective)
+        for skew, cache, batch in axes:
+            print(run(raw, skew, cache, batch, options.seconds, compressed), flush=True)
 
 
 if __name__ == "__main__":

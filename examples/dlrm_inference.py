@@ -176,7 +176,10 @@ def serve(model: DLRM, way: Served, batch: Batch) -> Tensor:
 
 def ways_to_serve(raw: RawBags, options: argparse.Namespace) -> dict[str, Served]:
     """Return the ways to serve, by name."""
-    compressed = {name: sbt.EmbeddingBag.from_module(bag, packing=options.packing) for name, bag in raw.items()}
+    compressed = {
+        name: sbt.EmbeddingBag.from_module(bag, packing=options.packing, objective=options.objective)
+        for name, bag in raw.items()
+    }
     tiered = dict(compressed)
     for name, bag in compressed.items():
         if bag.num_embeddings >= MIN_ROWS:
@@ -234,6 +237,12 @@ def parse(arguments: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--dim", type=int, default=64, help="numbers in a row")
     parser.add_argument("--dtype", choices=list(DTYPES), default="bf16", help="that tables are served in")
     parser.add_argument("--packing", choices=["slotted", "packed"], default="slotted", help="of compressed tables")
+    parser.add_argument(
+        "--objective",
+        choices=["speed", "storage", "transfer"],
+        default="speed",
+        help="what compressed tables are best in: rows are looked up fastest, or tables are smallest",
+    )
     parser.add_argument(
         "--fast", type=float, default=0.05, help="part of the raw tables that is kept raw in a fast tier"
     )

@@ -1,28 +1,50 @@
 #include "cpu/helper_thread.hpp"
 
+#include <pthread.h>
+#include <sched.h>
+
+#include <memory>
 #include <system_error>
+#include <utility>
 
 namespace stillbit::cpu {
 namespace {
 
-/// What a thread is made with.
+struct Helper {
+  std::function<void()> work;
+  cpu_set_t allowed;       ///< the processors of the caller
+  bool is_placed = false;  ///< on fewer than these
+};
+
+void* run(void* argument) {
+  const std::unique_ptr<Helper> helper(static_cast<Helper*>(argument));
+  if (helper->is_placed) ::sched_setaffinity(0, sizeof(helper->allowed), &helper->allowed);
+  helper->work();
+  return nullptr;
+}
+
+/// What a detached thread is made with.
 class Attributes {
  public:
-  Attributes() { is_usable_ = ::pthread_attr_init(&attributes_) == 0; }
-  ~Attributes() {
-    if (is_usable_) ::pthread_attr_destroy(&attributes_);
+  Attributes() {
+    if (const int error = ::pthread_attr_init(&attributes_); error != 0)
+      throw std::system_error(error, std::generic_category(), "attributes of a thread");
+    ::pthread_attr_setdetachstate(&attributes_, PTHREAD_CREATE_DETACHED);
   }
+  ~Attributes() { ::pthread_attr_destroy(&attributes_); }
   Attributes(const Attributes&) = delete;
   Attributes& operator=(const Attributes&) = delete;
 
   bool set_processors(const cpu_set_t& processors) {
-    return is_usable_ && ::pthread_attr_setaffinity_np(&attributes_, sizeof(processors), &processors) == 0;
+    return ::pthread_attr_setaffinity_np(&attributes_, sizeof(processors), &processors) == 0;
   }
-  [[nodiscard]] const pthread_attr_t* get() const { return is_usable_ ? &attributes_ : nullptr; }
+  [[nodiscard]] int start(Helper* helper) const {
+    pthread_t thread;
+    return ::pthread_create(&thread, &attributes_, run, helper);
+  }
 
  private:
   pthread_attr_t attributes_;
-  bool is_usable_;
 };
 
 /// The processors that this thread may use, but the one that it is on. False where that is not known, or none is left.
@@ -36,26 +58,19 @@ bool other_processors(cpu_set_t& allowed, cpu_set_t& others) {
 
 }  // namespace
 
-HelperThread::HelperThread(const std::function<void()>& work) : work_(work) {
-  Attributes attributes;
+void start_helper(std::function<void()> work) {
+  auto helper = std::make_unique<Helper>();
+  helper->work = std::move(work);
+  Attributes placed;
   cpu_set_t others;
-  is_placed_ = other_processors(allowed_, others) && attributes.set_processors(others);
-  if (is_placed_ && ::pthread_create(&thread_, attributes.get(), run, this) == 0) return;
-  // A processor may have been taken away meanwhile.
-  is_placed_ = false;
-  if (const int error = ::pthread_create(&thread_, nullptr, run, this); error != 0)
-    throw std::system_error(error, std::generic_category(), "a thread");
-}
-
-HelperThread::~HelperThread() {
-  ::pthread_join(thread_, nullptr);
-}
-
-void* HelperThread::run(void* self) {
-  const auto& helper = *static_cast<const HelperThread*>(self);
-  if (helper.is_placed_) ::sched_setaffinity(0, sizeof(helper.allowed_), &helper.allowed_);
-  helper.work_();
-  return nullptr;
+  helper->is_placed = other_processors(helper->allowed, others) && placed.set_processors(others);
+  int error = placed.start(helper.get());
+  if (error != 0 && helper->is_placed) {  // a processor may have been taken away meanwhile
+    helper->is_placed = false;
+    error = Attributes().start(helper.get());
+  }
+  if (error != 0) throw std::system_error(error, std::generic_category(), "a thread");
+  static_cast<void>(helper.release());  // the thread's
 }
 
 }  // namespace stillbit::cpu

@@ -16,8 +16,8 @@ namespace stillbit::cpu {
 ///
 /// Tasks are begun in order, so that one may wait for those before it; `worker` is below `num_threads`. After a fault
 /// no new task starts, and the fault of the first task that has one is returned; an exception is rethrown here, also
-/// one of the caller's InterruptScope, which is asked between tasks. Threads live as long as the call: there is no
-/// state that a fork could break, and the work handed in is long against the start of a thread.
+/// one of the caller's InterruptScope, which is asked between tasks. Threads live as long as they have work:
+/// there is no state that a fork could break. One that did not begin in time is not waited for.
 Result<void> parallel_for(std::uint64_t num_tasks, unsigned num_threads,
                           const std::function<Result<void>(std::uint64_t task, unsigned worker)>& body);
 
