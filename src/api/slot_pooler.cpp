@@ -36,8 +36,6 @@ SlotPooler::SlotPooler(const PoolWork& work, HotRows& hot_rows, std::uint64_t fi
       expanded_(most_rows_ * work.row_bytes),
       state_(pooling::state_bytes(work.row_bytes)) {
   std::memset(no_slot_.data(), 0xFF, slots_.slot_bytes);
-  hot_rows.begin(&work, work.row_bytes);
-  uses_hot_rows_ = hot_rows.is_usable();
   batch_.row_bytes = work.row_bytes;
   batch_.arithmetic = work.has_padding ? pooling::Arithmetic::kSeparate : pooling::Arithmetic::kFused;
   batch_.state = state_.data();
@@ -125,7 +123,9 @@ Result<void> SlotPooler::expand_tails(Rows& rows) {
 }
 
 Result<void> SlotPooler::expand_row(std::uint64_t tile, std::byte* dst) {
-  if (const std::byte* const hot = uses_hot_rows_ ? hot_rows_.find(tile) : nullptr; hot != nullptr) {
+  hot_rows_.begin(&work_, work_.row_bytes);
+  const bool uses_hot_rows = hot_rows_.is_usable();
+  if (const std::byte* const hot = uses_hot_rows ? hot_rows_.find(tile) : nullptr; hot != nullptr) {
     std::memcpy(dst, hot, work_.row_bytes);
     return {};
   }
@@ -133,7 +133,7 @@ Result<void> SlotPooler::expand_row(std::uint64_t tile, std::byte* dst) {
   scratch_.clear();
   const bool is_found = work_.reader.locate(tile, scratch_, stored) == packing::RowReader::Place::kFound;
   if (!is_found || work_.decoder.codec.decode(&stored, 1, dst) != 1) return corrupt_row(work_.decoder, tile);
-  if (uses_hot_rows_ && hot_rows_.is_wanted_again(tile)) hot_rows_.keep(tile, dst);
+  if (uses_hot_rows && hot_rows_.is_wanted_again(tile)) hot_rows_.keep(tile, dst);
   return {};
 }
 

@@ -48,7 +48,6 @@ class SlotPooler {
 
   const PoolWork& work_;
   HotRows& hot_rows_;  ///< of rows that have a tail: to expand one takes as long as several others
-  bool uses_hot_rows_;
   packing::RowReader::Slots slots_;
   std::uint64_t bag_;
   std::uint64_t last_bag_;
