@@ -93,7 +93,7 @@ class RowCodec {
 
   /// As pooling::Kernels::sum, of rows without weights. Returns how many rows are well before the first malformed one;
   /// what is written has a meaning when all are. Precondition: `sums_slots`.
-  virtual std::uint64_t sum_slots(DType dtype, const pooling::SlotBatch& batch) const {
+  [[nodiscard]] virtual std::uint64_t sum_slots(DType dtype, const pooling::SlotBatch& batch) const {
     static_cast<void>(dtype);
     static_cast<void>(batch);
     return 0;

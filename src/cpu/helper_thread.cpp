@@ -70,7 +70,7 @@ void start_helper(std::function<void()> work) {
     error = Attributes().start(helper.get());
   }
   if (error != 0) throw std::system_error(error, std::generic_category(), "a thread");
-  static_cast<void>(helper.release());  // the thread's
+  [[maybe_unused]] const Helper* const given = helper.release();  // to the thread
 }
 
 }  // namespace stillbit::cpu

@@ -178,6 +178,7 @@ TEST(WindowSums, StopAtARowWithMoreMarkersThanExceptions) {
   const Plan plan = plan_for(300, 11, 0, false, random);
   Slots slots(plan, 3, random);
   std::vector<const std::byte*> rows;
+  rows.reserve(kNumRows);
   for (std::uint64_t r = 0; r < kNumRows; ++r) rows.push_back(slots.slot(r));
   std::memset(slots.slot(13), 0xFF, minimum_row_bytes(plan));
   Bags bags(plan.row_bytes);

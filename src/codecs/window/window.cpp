@@ -37,7 +37,7 @@ class WindowCodec final : public RowCodec {
   [[nodiscard]] bool sums_slots(DType dtype, std::uint64_t slot_bytes) const noexcept override {
     return window::sum_slots(plan_, dtype, slot_bytes, isa_) != nullptr;
   }
-  std::uint64_t sum_slots(DType dtype, const pooling::SlotBatch& batch) const override {
+  [[nodiscard]] std::uint64_t sum_slots(DType dtype, const pooling::SlotBatch& batch) const override {
     return window::sum_slots(plan_, dtype, batch.slot_bytes, isa_)(layout(), batch);
   }
   void account(const StoredRow& row, RowAccount& account) const override { window::account(plan_, row, account); }
