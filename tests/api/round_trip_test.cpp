@@ -2,6 +2,7 @@
 
 #include <stillbit/stillbit.hpp>
 
+#include "cpu/copy.hpp"
 #include "tests/support/make_tensor.hpp"
 
 #include <gtest/gtest.h>
@@ -270,6 +271,34 @@ TEST(Gather, BatchesOfAnySizeComeBackWhereverTheirTailsAre) {
             ASSERT_EQ(out, expected) << columns << " columns, " << count << " rows";
           }
         }
+      }
+    }
+  }
+}
+
+TEST(Gather, RowsThatAreWrittenPastTheCachesAreTheSame) {
+  constexpr std::uint64_t kNumRows = 64;
+  constexpr std::uint64_t kNotALine = 2;
+  for (const std::uint64_t columns : {64U, 128U, 200U, 256U, 383U, 512U}) {
+    OwnedTensor raw = make_tensor(DType::kBF16, {kNumRows, columns}, Values::kNormal, 1);
+    // One row in eight is stored raw.
+    const OwnedTensor odd = make_tensor(DType::kBF16, {kNumRows, columns}, Values::kRandomBits, 2);
+    const std::uint64_t row_bytes = columns * 2;
+    for (std::uint64_t at = 0; at < raw.data.size(); at += 8 * row_bytes)
+      std::copy_n(odd.data.data() + at, row_bytes, raw.data.data() + at);
+    std::vector<std::int64_t> index(cpu::kPastCachesBytes / row_bytes + 3);
+    for (std::size_t i = 0; i < index.size(); ++i) index[i] = static_cast<std::int64_t>(i * 13 % kNumRows);
+    for (const Codec codec : {Codec::kEscape, Codec::kWindow}) {
+      const CompressedTensor tensor = compress(raw.view(), options_for(Packing::kSlotted, codec));
+      for (const std::uint64_t misaligned_by : {std::uint64_t{0}, kNotALine}) {
+        std::vector<std::byte> memory(index.size() * row_bytes + misaligned_by);
+        const std::span out = std::span(memory).subspan(misaligned_by);
+        tensor.gather(index, out, 2);
+        for (std::size_t i = 0; i < index.size(); ++i)
+          ASSERT_EQ(std::memcmp(out.data() + i * row_bytes,
+                                raw.data.data() + static_cast<std::uint64_t>(index[i]) * row_bytes, row_bytes),
+                    0)
+              << columns << " columns, row " << i;
       }
     }
   }
