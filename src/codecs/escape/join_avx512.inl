@@ -296,7 +296,7 @@ std::uint64_t decode_stream(const RowLayout& layout, const StoredRow* rows, std:
   Group<Word, kPastCaches, false> group(layout, rows, num_rows, dst);
   constexpr std::uint64_t kLead = kPastCaches ? 0 : 1;
   for (std::uint64_t i = 0; i < group.end() + kLead * (kOpenRows - 1); ++i) {
-    if constexpr (kPastCaches) {
+    if constexpr (kPastCaches && sizeof(Word) == 2) {
       for (std::uint64_t at = 0; at < rows[i].num_bytes; at += 64)
         _mm_prefetch(reinterpret_cast<const char*>(rows[i].data + kRequestedAhead + at), _MM_HINT_T0);
     }
