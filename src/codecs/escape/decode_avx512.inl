@@ -85,10 +85,7 @@ inline std::uint64_t decode_tier(const RowLayout& layout, unsigned tier, const s
 /// How many of `count` codes of 2 bits from `src` on are 0. They need not be taken apart for that: blocks of them and
 /// what is behind have four codes a byte.
 /// Unless it is null, `of_half_blocks` gets the number of each 32 codes, in whole vectors.
-/// A vector that begins with the last of them is loaded by `load_last(src)`.
-template <class LoadLast>
-inline std::uint64_t zeros_of_two_bits(const LoadLast& load_last, const std::byte* src, std::uint64_t count,
-                                       std::uint64_t* of_half_blocks) {
+inline std::uint64_t zeros_of_two_bits(const std::byte* src, std::uint64_t count, std::uint64_t* of_half_blocks) {
   const auto zeros = [](__m512i codes) {
     constexpr int kThirdButNotFirstOrSecond = 0x02;
     return _mm512_ternarylogic_epi64(codes, _mm512_srli_epi64(codes, 1), byte_of(0x55), kThirdButNotFirstOrSecond);
@@ -106,7 +103,7 @@ inline std::uint64_t zeros_of_two_bits(const LoadLast& load_last, const std::byt
   };
   for (; num_bytes > 64; num_bytes -= 64, src += 64) add(zeros(_mm512_loadu_si512(src)));
   const __mmask64 bytes = lanes_of(num_bytes);
-  const __m512i behind = zeros(load_last(src, bytes));
+  const __m512i behind = zeros(_mm512_maskz_loadu_epi8(bytes, src));
   add(_mm512_maskz_mov_epi8(bytes, behind));
   auto num_zeros = static_cast<std::uint64_t>(_mm512_reduce_add_epi64(sums));
   // A last byte of fewer codes. No branch: how many they are is not to be foreseen.
@@ -117,12 +114,10 @@ inline std::uint64_t zeros_of_two_bits(const LoadLast& load_last, const std::byt
 }
 
 /// The number of the first tier's escapes; where codes have 2 bits, also of those in each 32 columns.
-template <class LoadLast>
-inline std::uint64_t count_first_tier(const LoadLast& load_last, const RowLayout& layout, const std::byte* src,
-                                      std::uint64_t* of_half_blocks) {
+inline std::uint64_t count_first_tier(const RowLayout& layout, const std::byte* src, std::uint64_t* of_half_blocks) {
   const Codes codes{layout.tier_bits[0]};
   std::uint64_t left = layout.num_columns;
-  if (codes.width == 2) return zeros_of_two_bits(load_last, src, left, of_half_blocks);
+  if (codes.width == 2) return zeros_of_two_bits(src, left, of_half_blocks);
   std::uint64_t num_escapes = 0;
   for (; left >= kBlockCodes; left -= kBlockCodes, src += 8 * codes.width) {
     const __m512i code = codes.block(src);
@@ -137,8 +132,7 @@ inline std::uint64_t count_first_tier(const LoadLast& load_last, const RowLayout
 
 /// Only counts: `put_row` takes the codes apart again, which costs less than to store and load what they stand for.
 inline std::uint64_t begin_first_tier(const RowLayout& layout, const std::byte* src, std::uint8_t*, std::uint64_t*) {
-  const auto load_last = [](const std::byte* from, __mmask64 bytes) { return _mm512_maskz_loadu_epi8(bytes, from); };
-  return count_first_tier(load_last, layout, src, nullptr);
+  return count_first_tier(layout, src, nullptr);
 }
 
 /// Puts the bytes at `next`, in order, into the lanes that were found. The load is kept apart from the expansion: as

@@ -45,13 +45,11 @@ class LaterTier {
   /// The bytes of `count` codes.
   [[nodiscard]] std::uint64_t plane_bytes(std::uint64_t count) const { return (count * codes_.width + 7) / 8; }
 
-  /// How many of a plane's `count` codes are the escape. `load_last` as zeros_of_two_bits has it.
-  template <class LoadLast>
-  [[nodiscard]] __attribute__((always_inline)) std::uint64_t count_escapes(const LoadLast& load_last,
-                                                                           const StoredBytes& row,
+  /// How many of a plane's `count` codes are the escape.
+  [[nodiscard]] __attribute__((always_inline)) std::uint64_t count_escapes(const StoredBytes& row,
                                                                            const std::byte* plane, std::uint64_t count,
                                                                            std::uint64_t* of_half_blocks) const {
-    if (codes_.width == 2) return zeros_of_two_bits(load_last, plane, count, of_half_blocks);
+    if (codes_.width == 2) return zeros_of_two_bits(plane, count, of_half_blocks);
     std::uint64_t num_escapes = 0;
     for (std::uint64_t i = 0; i < count; i += kLanes) {
       const __m512i codes = count - i >= kBlockCodes ? block(plane, i) : rest(row, plane, i);
@@ -143,17 +141,9 @@ struct OpenRow {
   alignas(64) EscapeCounts<kGroupColumns> counts;
 };
 
-/// The vector at `src`, of which only some bytes matter. Of a row that is gathered nothing behind its end is touched
-/// (fields/vectors_avx512.inl).
-template <bool kIsGathered>
-__attribute__((always_inline)) inline __m512i load_some(const StoredBytes& row, const std::byte* src, __mmask64 bytes) {
-  return kIsGathered ? row.load_last(src) : _mm512_maskz_loadu_epi8(bytes, src);
-}
-
 /// Finds the symbols of rows' first-tier escapes, step by step. Each step waits for the one before it, since every
 /// plane's place depends on a count; so each is done for other rows before the next. A step that returns false found
 /// the row malformed.
-template <bool kIsGathered>
 class EscapeFinder {
  public:
   EscapeFinder(const RowLayout& layout, const Turn& turn) : layout_(layout), num_tiers_(layout.num_tiers), turn_(turn) {
@@ -168,10 +158,7 @@ class EscapeFinder {
     const std::byte* const codes = bytes.begin + layout_.fixed_bytes;
     row.bytes = bytes;
     row.src = codes + layout_.code_bytes;
-    row.count =
-        count_first_tier([&](const std::byte* src, __mmask64 some)
-                             __attribute__((always_inline)) { return load_some<kIsGathered>(bytes, src, some); },
-                         layout_, codes, kIsGathered ? nullptr : row.counts.of_first);
+    row.count = count_first_tier(layout_, codes, row.counts.of_first);
     row.shift = layout_.row_shifts ? stillbit::load<std::uint8_t>(row.src++) : 0;
     return true;
   }
@@ -183,10 +170,7 @@ class EscapeFinder {
     if (plane_bytes > left_of(row)) return false;
     row.second = row.src;
     row.src += plane_bytes;
-    row.num_later = second_.count_escapes(
-        [&](const std::byte* src, __mmask64 some)
-            __attribute__((always_inline)) { return load_some<kIsGathered>(row.bytes, src, some); },
-        row.bytes, row.second, row.count, kIsGathered ? nullptr : row.counts.of_second);
+    row.num_later = second_.count_escapes(row.bytes, row.second, row.count, row.counts.of_second);
     return true;
   }
 
@@ -213,19 +197,13 @@ class EscapeFinder {
   __attribute__((always_inline)) void take_second(const OpenRow& row) const {
     if (num_tiers_ == 1) return;
     const std::uint8_t* const later = row.later;
-    // Of a row that is gathered the symbols were stored just now: to load a part of what was stored waits for all
-    // stores before it, which may be to memory.
-    const __m512i first = _mm512_loadu_si512(later);
-    const bool is_one_vector = kIsGathered && row.num_later <= kLanes;
     const auto next = [&](std::uint64_t i) __attribute__((always_inline)) {
-      __m512i bytes =  // NOLINT(misc-const-correctness): may be changed below
-          is_one_vector ? bytes_from(first, i) : _mm512_loadu_si512(later + i);
+      __m512i bytes = _mm512_loadu_si512(later + i);  // NOLINT(misc-const-correctness): may be changed below
       __asm__("" : "+v"(bytes));
       return bytes;
     };
     const auto as_is = [](__m512i symbols) __attribute__((always_inline)) { return symbols; };
-    second_.put_symbols(row.bytes, row.second, row.count, kIsGathered ? nullptr : row.counts.of_second, next, as_is,
-                        row.symbols);
+    second_.put_symbols(row.bytes, row.second, row.count, row.counts.of_second, next, as_is, row.symbols);
   }
 
  private:

@@ -69,7 +69,7 @@ class Joiner {
     const std::byte* fixed;
     const std::byte* codes;
     const std::uint8_t* next;     ///< escape's symbol
-    const std::uint64_t* counts;  ///< of the next half blocks' escapes, or null
+    const std::uint64_t* counts;  ///< of the next half blocks' escapes
     __m512i row_shift;
     std::byte* dst;
   };
@@ -90,13 +90,9 @@ class Joiner {
       const __m512i code = Codes::loose_pair(at.codes);
       const __mmask64 found = _mm512_testn_epi8_mask(code, byte_of(3));
       symbols = expand(_mm512_permutexvar_epi8(code, c_.symbol_of_code), found, at.next);
-      if (at.counts == nullptr) {
-        at.next += count_of(found);
-      } else {
-        at.next += at.counts[0];
-        at.next += at.counts[1];
-        at.counts += 2;
-      }
+      at.next += at.counts[0];
+      at.next += at.counts[1];
+      at.counts += 2;
     } else {
       const Codes codes{kWidth};
       const __m512i code = kIsInner ? codes.block(at.codes) : codes_at(codes, at.row, at.codes, c_.num_columns - first);
@@ -210,109 +206,47 @@ constexpr std::uint64_t kOpenRows = 4;
 /// itself, is led astray by a row's codes, which are read before its fields. Twice as far is 8 % slower (Zen 4).
 constexpr std::uint64_t kRequestedAhead = 2048;
 
-/// What a group of rows needs besides the rows. A step that cannot be done for a row ends the group before it.
-template <class Word, bool kPastCaches, bool kIsGathered>
-class Group {
- public:
-  Group(const RowLayout& layout, const StoredRow* rows, std::uint64_t num_rows, std::byte* dst)
-      : layout_(layout),
-        rows_(rows),
-        end_(num_rows),
-        dst_(dst),
-        has_shifts_(layout.row_shifts || layout.column_shifts != nullptr),
-        finder_(layout, Turn(has_shifts_ ? 0 : layout.shape.symbol_at % 8)),
-        constants_(layout, !has_shifts_),
-        join_(has_shifts_ ? joining<Word, kPastCaches, false>(layout) : joining<Word, kPastCaches, true>(layout)) {
-    for (std::uint64_t i = 0; i < kOpenRows; ++i) {
-      opened_[i].symbols = symbols_[i][0];
-      opened_[i].later = symbols_[i][1];
-    }
-  }
-
-  /// Rows that are not behind one for which a step could not be done.
-  [[nodiscard]] std::uint64_t end() const { return end_; }
-
-  __attribute__((always_inline)) void open(std::uint64_t number) {
-    step(number, [&](OpenRow& row) __attribute__((always_inline)) {
-      const StoredRow& stored = rows_[number];
-      return !stored.is_raw && finder_.open({stored.data, stored.data + stored.num_bytes}, row);
-    });
-  }
-  __attribute__((always_inline)) void count_later(std::uint64_t number) {
-    step(number, [&](OpenRow& row) __attribute__((always_inline)) { return finder_.count_later(row); });
-  }
-  __attribute__((always_inline)) void take_later(std::uint64_t number) {
-    step(number, [&](OpenRow& row) __attribute__((always_inline)) { return finder_.take_later(row); });
-  }
-  __attribute__((always_inline)) void take_second(std::uint64_t number) {
-    step(number, [&](OpenRow& row) __attribute__((always_inline)) { return finder_.take_second(row), true; });
-  }
-  __attribute__((always_inline)) void join(std::uint64_t number) {
-    step(number, [&](OpenRow& row) __attribute__((always_inline)) {
-      const std::uint64_t* const counts = kIsGathered ? nullptr : row.counts.of_first;
-      join_(constants_, row.bytes, row.symbols, counts, row.shift, dst_ + number * layout_.row_bytes);
-      return true;
-    });
-  }
-
- private:
-  template <class Does>
-  __attribute__((always_inline)) void step(std::uint64_t number, const Does& does) {
-    if (number < end_ && !does(opened_[number % kOpenRows])) end_ = number;
-  }
-
-  const RowLayout& layout_;
-  const StoredRow* rows_;
-  std::uint64_t end_;
-  std::byte* dst_;
-  bool has_shifts_;
-  EscapeFinder<kIsGathered> finder_;
-  JoinConstants<Word> constants_;
-  JoinRow<Word>* join_;
-  OpenRow opened_[kOpenRows];
-  alignas(64) std::uint8_t symbols_[kOpenRows][2][symbol_room(kGroupColumns)];
-};
-
-/// Rows that are gathered may not have arrived: each step is done for four of them before the next one, so that four
-/// arrive at a time. In the order below, rows of 512 bytes take half as long again (Zen 4, 2026-11-21).
-template <class Word, bool kPastCaches>
-std::uint64_t decode_gathered(const RowLayout& layout, const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) {
-  Group<Word, kPastCaches, true> group(layout, rows, num_rows, dst);
-  for (std::uint64_t first = 0; first < group.end(); first += kOpenRows) {
-    for (std::uint64_t i = 0; i < kOpenRows; ++i) group.open(first + i);
-    for (std::uint64_t i = 0; i < kOpenRows; ++i) group.count_later(first + i);
-    for (std::uint64_t i = 0; i < kOpenRows; ++i) group.take_later(first + i);
-    for (std::uint64_t i = 0; i < kOpenRows; ++i) group.take_second(first + i);
-    for (std::uint64_t i = 0; i < kOpenRows; ++i) group.join(first + i);
-  }
-  return group.end();
-}
-
-/// Rows that follow each other. From caches, one row is put together while the steps of finding escapes are done for
-/// three behind it. From memory all steps are done for a row before the next one: it arrives in that order, and the
-/// steps of several rows in turn took half as long again (Zen 4, 2026-11-21).
+/// As decode_in_turn, for rows that follow each other. From caches, one row is put together while the steps of finding
+/// escapes are done for three behind it. From memory all steps are done for a row before the next one: it arrives in
+/// that order, and the steps of several rows in turn took half as long again (Zen 4, 2026-11-21).
 template <class Word, bool kPastCaches>
 std::uint64_t decode_stream(const RowLayout& layout, const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) {
-  Group<Word, kPastCaches, false> group(layout, rows, num_rows, dst);
+  if (layout.num_columns > kGroupColumns) return 0;
+  alignas(64) std::uint8_t symbols[kOpenRows][2][symbol_room(kGroupColumns)];
+  OpenRow open[kOpenRows];
+  for (std::uint64_t i = 0; i < kOpenRows; ++i) {
+    open[i].symbols = symbols[i][0];
+    open[i].later = symbols[i][1];
+  }
+  const bool has_shifts = layout.row_shifts || layout.column_shifts != nullptr;
+  const EscapeFinder finder(layout, Turn(has_shifts ? 0 : layout.shape.symbol_at % 8));
+  const JoinConstants<Word> constants(layout, !has_shifts);
+  JoinRow<Word>* const join =
+      has_shifts ? joining<Word, kPastCaches, false>(layout) : joining<Word, kPastCaches, true>(layout);
   constexpr std::uint64_t kLead = kPastCaches ? 0 : 1;
-  for (std::uint64_t i = 0; i < group.end() + kLead * (kOpenRows - 1); ++i) {
-    if constexpr (kPastCaches && sizeof(Word) == 2) {
+  // The first row for which a step cannot be done ends the group.
+  std::uint64_t end = num_rows;
+  for (std::uint64_t i = 0; i < end + kLead * (kOpenRows - 1); ++i) {
+    // Does a step for a row that was opened so many rows ago.
+    const auto step = [&](std::uint64_t ago, const auto& does) __attribute__((always_inline)) {
+      const std::uint64_t row = i - ago;
+      if (i >= ago && row < end && !does(row, open[row % kOpenRows])) end = row;
+    };
+    if constexpr (kPastCaches) {
       for (std::uint64_t at = 0; at < rows[i].num_bytes; at += 64)
         _mm_prefetch(reinterpret_cast<const char*>(rows[i].data + kRequestedAhead + at), _MM_HINT_T0);
     }
-    group.open(i);
-    if (i >= kLead) group.count_later(i - kLead);
-    if (i >= 2 * kLead) group.take_later(i - 2 * kLead);
-    if (i >= 3 * kLead) group.take_second(i - 3 * kLead);
-    if (i >= 3 * kLead) group.join(i - 3 * kLead);
+    step(0, [&](std::uint64_t number, OpenRow& row) __attribute__((always_inline)) {
+      const StoredRow& stored = rows[number];
+      return !stored.is_raw && finder.open({stored.data, stored.data + stored.num_bytes}, row);
+    });
+    step(kLead, [&](std::uint64_t, OpenRow& row) __attribute__((always_inline)) { return finder.count_later(row); });
+    step(2 * kLead, [&](std::uint64_t, OpenRow& row) __attribute__((always_inline)) { return finder.take_later(row); });
+    step(3 * kLead, [&](std::uint64_t number, OpenRow& row) __attribute__((always_inline)) {
+      finder.take_second(row);
+      join(constants, row.bytes, row.symbols, row.counts.of_first, row.shift, dst + number * layout.row_bytes);
+      return true;
+    });
   }
-  return group.end();
-}
-
-/// As decode_in_turn.
-template <class Word, bool kPastCaches>
-std::uint64_t decode_group(const RowLayout& layout, const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) {
-  if (layout.num_columns > kGroupColumns) return 0;
-  return num_rows <= RowCodec::kGatheredRows ? decode_gathered<Word, kPastCaches>(layout, rows, num_rows, dst)
-                                             : decode_stream<Word, kPastCaches>(layout, rows, num_rows, dst);
+  return end;
 }
