@@ -175,7 +175,7 @@ class EscapeFinder {
   }
 
   /// Takes the symbols that the second tier lacks, or the first where it is the only one.
-  __attribute__((always_inline)) bool take_later(const OpenRow& row) const {
+  [[nodiscard]] __attribute__((always_inline)) bool take_later(const OpenRow& row) const {
     const StoredBytes bytes = row.bytes;
     const std::byte* const src = row.src;
     const std::uint64_t left = left_of(row);
