@@ -5,7 +5,6 @@ if(NOT STILLBIT_HAS_CUDA)
 endif()
 
 add_library(stillbit_cuda MODULE
-  api/cuda_backend.cpp
   codecs/dictionary/kernels.cu
   codecs/escape/compress.cu
   codecs/escape/kernels.cu
@@ -28,6 +27,7 @@ add_library(stillbit_cuda MODULE
   cuda/pool.cpp
   cuda/slot_writer.cpp
   cuda/status.cpp
+  gpu/backend.cpp
   statistics/kernels.cu
 )
 target_include_directories(stillbit_cuda PRIVATE ${PROJECT_SOURCE_DIR}/include ${CMAKE_CURRENT_SOURCE_DIR})

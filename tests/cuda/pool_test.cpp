@@ -2,7 +2,7 @@
 
 #include "cuda/pool.hpp"
 
-#include "api/warp_table.hpp"
+#include "gpu/warp_table.hpp"
 #include "tests/cuda/tables.hpp"
 #include "tests/support/random_bags.hpp"
 

@@ -1,8 +1,8 @@
 #include "tests/cuda/tables.hpp"
 
-#include "api/warp_codecs.hpp"
-#include "api/warp_encoders.hpp"
-#include "api/warp_table.hpp"
+#include "gpu/warp_codecs.hpp"
+#include "gpu/warp_encoders.hpp"
+#include "gpu/warp_table.hpp"
 #include "warp/host_warp.hpp"
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 #include "tests/support/host_encoder.hpp"
 
 #include "api/compressed_tensor.hpp"
-#include "api/warp_encoders.hpp"
+#include "gpu/warp_encoders.hpp"
 #include "warp/host_warp.hpp"
 
 #include <algorithm>

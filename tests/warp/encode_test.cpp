@@ -1,6 +1,6 @@
 // Any plan, whether or not a planner would make it: warps encode rows to the same bytes as the CPU.
 
-#include "api/warp_encoders.hpp"
+#include "gpu/warp_encoders.hpp"
 #include "codecs/escape/escape.hpp"
 #include "codecs/ibp/ibp.hpp"
 #include "codecs/window/window.hpp"

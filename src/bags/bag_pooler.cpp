@@ -1,4 +1,4 @@
-#include "api/bag_pooler.hpp"
+#include "bags/bag_pooler.hpp"
 
 #include <algorithm>
 

@@ -2,7 +2,7 @@
 
 #include "api/compressed_tensor.hpp"
 #include "api/expand_tiles.hpp"
-#include "api/hot_rows.hpp"
+#include "bags/hot_rows.hpp"
 #include "core/buffer.hpp"
 #include "pooling/kernels.hpp"
 

@@ -1,5 +1,5 @@
-#include "api/cuda_table.hpp"
-#include "api/warp_table.hpp"
+#include "gpu/table.hpp"
+#include "gpu/warp_table.hpp"
 
 #include <stillbit/cuda.hpp>
 

@@ -1,4 +1,4 @@
-#include "api/cuda_library.hpp"
+#include "gpu/library.hpp"
 
 #include <dlfcn.h>
 

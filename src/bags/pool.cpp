@@ -1,8 +1,8 @@
 #include <stillbit/pool.hpp>
 
-#include "api/bag_pooler.hpp"
+#include "bags/bag_pooler.hpp"
 #include "api/compressed_tensor.hpp"
-#include "api/slot_pooler.hpp"
+#include "bags/slot_pooler.hpp"
 #include "core/checked.hpp"
 #include "cpu/parallel.hpp"
 

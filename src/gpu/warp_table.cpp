@@ -1,4 +1,4 @@
-#include "api/warp_table.hpp"
+#include "gpu/warp_table.hpp"
 
 namespace stillbit {
 

@@ -1,6 +1,6 @@
 #pragma once
 
-#include "api/warp_codecs.hpp"
+#include "gpu/warp_codecs.hpp"
 #include "codecs/escape/warp_encode.hpp"
 #include "codecs/ibp/warp_encode.hpp"
 #include "codecs/raw/warp_encode.hpp"

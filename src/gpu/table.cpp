@@ -1,8 +1,8 @@
-#include "api/cuda_table.hpp"
+#include "gpu/table.hpp"
 
 #include "api/compressed_tensor.hpp"
-#include "api/cuda_library.hpp"
-#include "api/warp_table.hpp"
+#include "gpu/library.hpp"
+#include "gpu/warp_table.hpp"
 
 #include <stillbit/cuda.hpp>
 

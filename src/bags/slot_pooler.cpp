@@ -1,4 +1,4 @@
-#include "api/slot_pooler.hpp"
+#include "bags/slot_pooler.hpp"
 
 #include <algorithm>
 #include <bit>

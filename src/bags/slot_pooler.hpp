@@ -1,6 +1,6 @@
 #pragma once
 
-#include "api/bag_pooler.hpp"
+#include "bags/bag_pooler.hpp"
 #include "pooling/slots.hpp"
 
 namespace stillbit {
