@@ -209,24 +209,26 @@ std::pair<planner::Option*, Encoder::Arrangement*> Encoder::cheapest_of(std::vec
   std::pair<planner::Option*, Arrangement*> best{nullptr, nullptr};
   for (Arrangement& arrangement : arrangements) {
     planner::Option* option = planner::cheapest(arrangement.options, options_.objective);
-    if (option != nullptr && (best.first == nullptr || planner::is_cheaper(*option, *best.first, options_.objective)))
+    if (option == nullptr) continue;
+    if (best.first == nullptr ||
+        planner::rank(*option, options_.objective) < planner::rank(*best.first, options_.objective))
       best = {option, &arrangement};
   }
   return best;
 }
 
 void Encoder::note_prices(const std::vector<Arrangement>& arrangements) {
-  std::vector<double> costs;
+  std::vector<planner::Rank> ranks;
   const auto note = [&](Codec codec, const planner::Priced& priced, double decode_cost) {
-    const double cost = planner::cost(priced, decode_cost, options_.objective);
+    const planner::Rank rank = planner::rank(priced, decode_cost, options_.objective);
     const auto known = std::find_if(prices_.begin(), prices_.end(), [&](const auto& p) { return p.codec == codec; });
     const auto i = static_cast<std::size_t>(known - prices_.begin());
     if (known == prices_.end()) {
       prices_.push_back({codec, priced.stored_bytes()});
-      costs.push_back(cost);
-    } else if (cost < costs[i]) {
+      ranks.push_back(rank);
+    } else if (rank < ranks[i]) {
       *known = {codec, priced.stored_bytes()};
-      costs[i] = cost;
+      ranks[i] = rank;
     }
   };
   for (const Arrangement& arrangement : arrangements) {
@@ -240,14 +242,14 @@ void Encoder::adopt(planner::Option* best, Arrangement* in, std::vector<Arrangem
   // Rows as they are, perhaps but for repeats, are the alternative: to a codec that was asked for only where it does
   // not make the tensor smaller.
   const double raw_cost = decode_cost(Codec::kRaw, header_.dtype);
-  const auto raw_cost_of = [&](const Arrangement& arrangement, Objective objective) {
-    return planner::cost(planner::price_raw(arrangement.header), raw_cost, objective);
+  const auto raw_rank = [&](const Arrangement& arrangement, Objective objective) {
+    return planner::rank(planner::price_raw(arrangement.header), raw_cost, objective);
   };
   const auto raw_in = std::min_element(arrangements.begin(), arrangements.end(), [&](const auto& a, const auto& b) {
-    return raw_cost_of(a, options_.objective) < raw_cost_of(b, options_.objective);
+    return raw_rank(a, options_.objective) < raw_rank(b, options_.objective);
   });
   const Objective objective = options_.codec ? Objective::kStorage : options_.objective;
-  if (best == nullptr || raw_cost_of(*raw_in, objective) <= planner::cost(best->priced, best->decode_cost, objective)) {
+  if (best == nullptr || raw_rank(*raw_in, objective) <= planner::rank(*best, objective)) {
     repeats_ = std::move(raw_in->repeats);
     return store_raw(raw_in->header);
   }

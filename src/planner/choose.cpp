@@ -4,7 +4,6 @@
 #include "planner/runs.hpp"
 
 #include <algorithm>
-#include <utility>
 
 namespace stillbit::planner {
 namespace {
@@ -46,16 +45,14 @@ double cost(const Priced& priced, double decode_cost, Objective objective) {
   return std::max(stored + raw, decode_cost * raw);
 }
 
-bool is_cheaper(const Option& a, const Option& b, Objective objective) {
-  const auto rank = [&](const Option& of) {
-    return std::pair(cost(of.priced, of.decode_cost, objective), of.priced.stored_bytes());
-  };
-  return rank(a) < rank(b);
+Rank rank(const Priced& priced, double decode_cost, Objective objective) {
+  return {cost(priced, decode_cost, objective), priced.stored_bytes()};
 }
 
 Option* cheapest(std::span<Option> options, Objective objective) {
-  const auto found = std::min_element(options.begin(), options.end(),
-                                      [&](const Option& a, const Option& b) { return is_cheaper(a, b, objective); });
+  const auto found = std::min_element(options.begin(), options.end(), [&](const Option& a, const Option& b) {
+    return rank(a, objective) < rank(b, objective);
+  });
   return found == options.end() ? nullptr : &*found;
 }
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <utility>
 #include <vector>
 
 namespace stillbit::planner {
@@ -34,8 +35,12 @@ struct Option {
 /// which is the time to move what is read and written, or that to compute, whichever is longer.
 [[nodiscard]] double cost(const Priced& priced, double decode_cost, Objective objective);
 
-/// Whether an option costs less, or as much and takes fewer bytes: of several that expand equally fast, the smallest.
-[[nodiscard]] bool is_cheaper(const Option& a, const Option& b, Objective objective);
+/// What options are ordered by: the cost, and of those that cost the same, as if they expand equally fast, the bytes.
+using Rank = std::pair<double, std::uint64_t>;
+[[nodiscard]] Rank rank(const Priced& priced, double decode_cost, Objective objective);
+[[nodiscard]] inline Rank rank(const Option& option, Objective objective) {
+  return rank(option.priced, option.decode_cost, objective);
+}
 
 /// The cheapest option; null when there is none.
 [[nodiscard]] Option* cheapest(std::span<Option> options, Objective objective);

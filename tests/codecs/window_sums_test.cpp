@@ -103,7 +103,7 @@ class Bags {
   [[nodiscard]] const std::vector<std::byte>& out() const { return out_; }
   [[nodiscard]] std::vector<float> state(std::uint64_t row_bytes) const {
     std::vector<float> sums(2 * (row_bytes / 64 * 64) / sizeof(float));
-    std::memcpy(sums.data(), state_.data(), sums.size() * sizeof(float));
+    if (!sums.empty()) std::memcpy(sums.data(), state_.data(), sums.size() * sizeof(float));
     for (float& sum : sums) sum = std::isnan(sum) ? 0 : sum;  // which NaN it is has no meaning yet
     return sums;
   }
