@@ -42,11 +42,12 @@ std::uint64_t choose_tile_bytes(const RowGeometry& geometry, Packing packing, st
 constexpr std::uint64_t kBulkTileBytes = std::uint64_t{64} << 10;
 constexpr std::uint64_t kBulkTileOverhead = 40;
 
-/// The largest tiles that leave little room in the last one, or that are many: whole rows, or parts of long ones.
-std::uint64_t choose_bulk_tile_bytes(const RowGeometry& geometry, unsigned element_bytes) {
+/// The largest tiles that leave little room in the last one, or that are many: whole rows, or parts of long ones, in
+/// which whole words of `counted_bytes` are counted.
+std::uint64_t choose_bulk_tile_bytes(const RowGeometry& geometry, std::uint64_t counted_bytes) {
   if (geometry.row_bytes > kBulkTileBytes) {
     const std::uint64_t num_tiles = ceil_div(geometry.num_bytes(), kBulkTileBytes);
-    return align_up(ceil_div(geometry.num_bytes(), num_tiles), element_bytes);
+    return align_up(ceil_div(geometry.num_bytes(), num_tiles), counted_bytes);
   }
   const std::uint64_t most = std::min(kBulkTileBytes / geometry.row_bytes, geometry.num_rows);
   std::uint64_t best = most;
@@ -180,7 +181,8 @@ Result<void> Encoder::plan() {
   for (Arrangement& arrangement : arrangements) STILLBIT_CHECK(consider(arrangement, candidates, given));
   if (!for_bulk.empty()) {
     if (arrangements.size() > 1) STILLBIT_CHECK(consider(arrangements.back(), for_bulk, given));
-    arrangements.push_back(arrange_tiles(choose_bulk_tile_bytes(source_rows(), num_bytes(header_.dtype))));
+    arrangements.push_back(arrange_tiles(
+        choose_bulk_tile_bytes(source_rows(), counted_row_bytes(header_.dtype, header_.geometry.row_bytes))));
     STILLBIT_CHECK(consider(arrangements.back(), for_bulk, given));
   }
   if (const auto found = cheapest_of(arrangements);

@@ -168,6 +168,24 @@ TEST(Edges, RowDimsDecideWhatARowIs) {
   EXPECT_THROW((void)compress(raw.view(), options_for(Packing::kSlotted, {}, 4)), Error);
 }
 
+TEST(Edges, LongRowsThatAreCutIntoPartsOfAlmostAnySizeComeBack) {
+  // A third of 131,560 bytes, which are whole words of 8, is not.
+  for (const std::uint64_t columns : {65'780U, 65'781U, 98'308U}) {
+    const OwnedTensor raw = make_tensor(DType::kBF16, {2, columns}, Values::kNormal, 1);
+    for (const std::uint64_t num_rows : {1U, 2U}) {
+      const auto bytes = Bytes(raw.data).first(num_rows * columns * 2);
+      for (const Objective objective : kObjectives) {
+        CompressOptions options;
+        options.packing = Packing::kPacked;
+        options.objective = objective;
+        const CompressedTensor tensor = compress({bytes.data(), DType::kBF16, {num_rows, columns}}, options);
+        const std::vector<std::byte> found = decompressed(tensor);
+        EXPECT_TRUE(std::equal(found.begin(), found.end(), bytes.begin(), bytes.end()));
+      }
+    }
+  }
+}
+
 TEST(Edges, RowsPastEveryBlockSizeComeBack) {
   // Longer than a chunk, than what is counted column by column, and than codec ibp takes.
   for (const std::uint64_t columns : {20'000, 300'001, 1'200'000}) {
