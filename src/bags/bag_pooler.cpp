@@ -7,10 +7,27 @@ namespace stillbit {
 static_assert(pooling::kSlack <= Buffer::kSlack);
 static_assert(RowCodec::kSlack <= Buffer::kSlack, "what codecs write behind a row");
 
+pooling::Piece OpenBag::take(const PoolWork& work, std::uint64_t count, bool ends) noexcept {
+  pooling::Piece piece;
+  piece.out = work.out + number * work.out_stride;
+  piece.num_rows = count;
+  piece.begins = num_rows == 0;
+  piece.ends = ends;
+  num_rows += count;
+  piece.divisor = ends && work.mode == PoolMode::kMean ? std::max<std::uint64_t>(1, num_rows) : 0;
+  if (!ends) return piece;
+  num_rows = 0;
+  ++number;
+  // Where the result goes is fetched long before it is written: stores that wait for it hold up the rows behind.
+  constexpr std::uint64_t kLineBytes = 64;
+  for (std::uint64_t at = 0; at < work.row_bytes; at += kLineBytes) __builtin_prefetch(piece.out + at, 1);
+  return piece;
+}
+
 BagPooler::BagPooler(const PoolWork& work, HotRows& hot_rows, std::uint64_t first_bag, std::uint64_t last_bag)
     : work_(work),
       hot_rows_(hot_rows),
-      bag_(first_bag),
+      bag_{first_bag},
       last_bag_(last_bag),
       position_(work.begin_of(first_bag)),
       end_(work.end_of(last_bag - 1)),
@@ -32,7 +49,7 @@ BagPooler::BagPooler(const PoolWork& work, HotRows& hot_rows, std::uint64_t firs
 
 Result<void> BagPooler::run() {
   const auto pool_batch = work_.mode == PoolMode::kMax ? work_.kernels.max : work_.kernels.sum;
-  while (bag_ < last_bag_) {
+  while (bag_.number < last_bag_) {
     request_rows();
     STILLBIT_CHECK(fill_batch());
     STILLBIT_CHECK(expand_batch());
@@ -67,13 +84,13 @@ Result<void> BagPooler::fill_batch() {
   batch_.num_pieces = 0;
   scratch_.clear();
   Taken taken = Taken::kYes;
-  while (taken == Taken::kYes && bag_ < last_bag_ && batch_.num_pieces < kMostPieces) {
-    const std::uint64_t end = work_.end_of(bag_);
+  while (taken == Taken::kYes && bag_.number < last_bag_ && batch_.num_pieces < kMostPieces) {
+    const std::uint64_t end = work_.end_of(bag_.number);
     const std::uint64_t first_row = num_rows_;
     for (; position_ < end && taken == Taken::kYes; position_ += taken == Taken::kYes ? 1 : 0)
       taken = num_rows_ < most_rows_ ? take_row() : Taken::kNoRoom;
     if (taken == Taken::kCorrupt) return corrupt_row(work_.decoder, work_.tile_of(work_.index[position_]));
-    end_piece(num_rows_ - first_row, position_ == end);
+    pieces_[batch_.num_pieces++] = bag_.take(work_, num_rows_ - first_row, position_ == end);
   }
   return {};
 }
@@ -112,22 +129,6 @@ BagPooler::Taken BagPooler::find_row(std::uint64_t row) {
 void BagPooler::keep_hot_rows() {
   for (std::uint64_t i = 0; i < num_kept_; ++i)
     hot_rows_.keep(row_numbers_[kept_[i]], expanded_.data() + kept_[i] * work_.row_bytes);
-}
-
-void BagPooler::end_piece(std::uint64_t num_rows, bool ends) {
-  pooling::Piece& piece = pieces_[batch_.num_pieces++];
-  piece.out = work_.out + bag_ * work_.out_stride;
-  piece.num_rows = num_rows;
-  piece.begins = num_rows_of_bag_ == 0;
-  piece.ends = ends;
-  num_rows_of_bag_ += num_rows;
-  piece.divisor = ends && work_.mode == PoolMode::kMean ? std::max<std::uint64_t>(1, num_rows_of_bag_) : 0;
-  if (!ends) return;
-  num_rows_of_bag_ = 0;
-  ++bag_;
-  // Where the result goes is fetched while rows are expanded: stores that wait for it hold up the rows behind.
-  constexpr std::uint64_t kLineBytes = 64;
-  for (std::uint64_t at = 0; at < work_.row_bytes; at += kLineBytes) __builtin_prefetch(piece.out + at, 1);
 }
 
 Result<void> BagPooler::expand_batch() {

@@ -88,6 +88,15 @@ struct PoolWork {
   std::uint64_t out_stride;
 };
 
+/// The bag whose rows are next.
+struct OpenBag {
+  std::uint64_t number;
+  std::uint64_t num_rows = 0;  ///< of it, in batches before
+
+  /// Returns the piece that its next rows of a batch are; where it ends, goes on to the next bag.
+  pooling::Piece take(const PoolWork& work, std::uint64_t count, bool ends) noexcept;
+};
+
 /// Pools bags of one request, on one thread. Rows are expanded a batch at a time into memory that stays in the first
 /// cache, and added from there; those to come are requested ahead, across the ends of bags.
 class BagPooler {
@@ -117,19 +126,17 @@ class BagPooler {
   void keep_hot_rows();
   Taken take_row();
   Taken find_row(std::uint64_t row);
-  void end_piece(std::uint64_t num_rows, bool ends);
 
   const PoolWork& work_;
   HotRows& hot_rows_;
   bool uses_hot_rows_;
-  std::uint64_t bag_;
+  OpenBag bag_;
   std::uint64_t last_bag_;
-  std::uint64_t position_;             ///< of the index: the next row
-  std::uint64_t end_;                  ///< of the index, as far as it concerns these bags
-  std::uint64_t num_requested_;        ///< positions whose rows were requested
-  std::uint64_t num_tails_;            ///< and their tails
-  std::uint64_t num_rows_of_bag_ = 0;  ///< of bag_, in batches before this one
-  std::uint64_t most_rows_;            ///< of a batch
+  std::uint64_t position_;       ///< of the index: the next row
+  std::uint64_t end_;            ///< of the index, as far as it concerns these bags
+  std::uint64_t num_requested_;  ///< positions whose rows were requested
+  std::uint64_t num_tails_;      ///< and their tails
+  std::uint64_t most_rows_;      ///< of a batch
   std::uint64_t num_rows_ = 0;
   std::uint64_t num_expanded_ = 0;  ///< of these, those that are expanded: others are kept so
   std::uint64_t num_kept_ = 0;      ///< those that are kept from now on

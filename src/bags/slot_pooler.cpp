@@ -28,7 +28,7 @@ SlotPooler::SlotPooler(const PoolWork& work, HotRows& hot_rows, std::uint64_t fi
     : work_(work),
       hot_rows_(hot_rows),
       slots_(work.reader.slots()),
-      bag_(first_bag),
+      bag_{first_bag},
       last_bag_(last_bag),
       position_(work.begin_of(first_bag)),
       most_rows_(std::clamp(kBatchBytes / work.row_bytes, kFewRows, kMostRows)),
@@ -63,11 +63,11 @@ Result<void> SlotPooler::run() {
 void SlotPooler::fill(Rows& rows) {
   rows.num_rows = 0;
   rows.num_pieces = 0;
-  while (bag_ < last_bag_ && rows.num_rows < most_rows_ && rows.num_pieces < kMostPieces) {
-    const std::uint64_t end = work_.end_of(bag_);
+  while (bag_.number < last_bag_ && rows.num_rows < most_rows_ && rows.num_pieces < kMostPieces) {
+    const std::uint64_t end = work_.end_of(bag_.number);
     const std::uint64_t first_row = rows.num_rows;
     take_rows(rows, end);
-    end_piece(rows, rows.num_rows - first_row, position_ == end);
+    rows.pieces[rows.num_pieces++] = bag_.take(work_, rows.num_rows - first_row, position_ == end);
   }
 }
 
@@ -82,21 +82,6 @@ void SlotPooler::take_rows(Rows& rows, std::uint64_t end) {
     ++count;
   }
   rows.num_rows = count;
-}
-
-void SlotPooler::end_piece(Rows& rows, std::uint64_t num_rows, bool ends) {
-  pooling::Piece& piece = rows.pieces[rows.num_pieces++];
-  piece.out = work_.out + bag_ * work_.out_stride;
-  piece.num_rows = num_rows;
-  piece.begins = num_rows_of_bag_ == 0;
-  piece.ends = ends;
-  num_rows_of_bag_ += num_rows;
-  piece.divisor = ends && work_.mode == PoolMode::kMean ? std::max<std::uint64_t>(1, num_rows_of_bag_) : 0;
-  if (!ends) return;
-  num_rows_of_bag_ = 0;
-  ++bag_;
-  // Where the result goes is fetched long before it is written: stores that wait for it hold up the rows behind.
-  for (std::uint64_t at = 0; at < work_.row_bytes; at += kLineBytes) __builtin_prefetch(piece.out + at, 1);
 }
 
 bool SlotPooler::has_tail(const std::byte* slot) const noexcept {

@@ -40,7 +40,6 @@ class SlotPooler {
   [[nodiscard]] bool has_tail(const std::byte* slot) const noexcept;
   void fill(Rows& rows);
   void take_rows(Rows& rows, std::uint64_t end);
-  void end_piece(Rows& rows, std::uint64_t num_rows, bool ends);
   void request_tails(const Rows& rows) const;
   Result<void> expand_tails(Rows& rows);
   Result<void> expand_row(std::uint64_t tile, std::byte* dst);
@@ -49,12 +48,11 @@ class SlotPooler {
   const PoolWork& work_;
   HotRows& hot_rows_;  ///< of rows that have a tail: to expand one takes as long as several others
   packing::RowReader::Slots slots_;
-  std::uint64_t bag_;
+  OpenBag bag_;
   std::uint64_t last_bag_;
-  std::uint64_t position_;             ///< of the index: the next row
-  std::uint64_t num_rows_of_bag_ = 0;  ///< of bag_, in batches before
-  std::uint64_t most_rows_;            ///< of a batch
-  std::uint64_t now_ = 0;              ///< the number of the batch that is next
+  std::uint64_t position_;   ///< of the index: the next row
+  std::uint64_t most_rows_;  ///< of a batch
+  std::uint64_t now_ = 0;    ///< the number of the batch that is next
   packing::RowReader::Scratch scratch_;
   Buffer no_slot_;   ///< stands for a row that has no whole slot: it is expanded apart
   Buffer expanded_;  ///< rows of a batch that are expanded apart
