@@ -16,6 +16,7 @@ from pathlib import Path
 import data
 import measure
 import peers
+
 import tables
 
 

@@ -13,6 +13,8 @@ transformers = pytest.importorskip("transformers", minversion="5.0")
 
 import stillbit as sb  # noqa: E402
 from stillbit.accelerate import cpu_offload  # noqa: E402
+from torch import nn  # noqa: E402
+
 from tiny_models import (  # noqa: E402
     KINDS,
     assert_same_bits,
@@ -23,7 +25,6 @@ from tiny_models import (  # noqa: E402
     state_of,
     tiny_model,
 )
-from torch import nn  # noqa: E402
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -10,8 +10,9 @@ pytest.importorskip("transformers", minversion="5.0")
 
 import stillbit as sb  # noqa: E402
 from stillbit.accelerate import CompressedWeights  # noqa: E402
-from tiny_models import assert_same_bits, assert_same_state, generated, logits, prompt, state_of, tiny_model  # noqa: E402
 from torch import nn  # noqa: E402
+
+from tiny_models import assert_same_bits, assert_same_state, generated, logits, prompt, state_of, tiny_model  # noqa: E402
 
 
 @pytest.mark.parametrize("kind", ["gpt2", "llama", "mixtral"])

@@ -13,9 +13,10 @@ from stillbit._tier_policy import TierPolicy
 
 torch = pytest.importorskip("torch")
 
+from stillbit import _cuda_tiers  # noqa: E402
+
 from bags import assert_same_bits, random_table  # noqa: E402
 from played_gpu import PlayedCore, played_core, played_table  # noqa: E402
-from stillbit import _cuda_tiers  # noqa: E402
 
 core = played_core
 needs_gpu = pytest.mark.skipif(not stillbit.cuda.is_available(), reason=stillbit.cuda.why_not_available())

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import stillbit as sb
+
 from tables import assert_same, normal, run_python
 
 pytest.importorskip("torch")

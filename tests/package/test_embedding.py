@@ -13,8 +13,9 @@ import stillbit as sb
 
 torch = pytest.importorskip("torch")
 import stillbit.torch as sbt  # noqa: E402
-from bags import assert_same_bits, random_bags, random_table  # noqa: E402
 from torch import nn  # noqa: E402
+
+from bags import assert_same_bits, random_bags, random_table  # noqa: E402
 
 ROWS = 97
 MODES = ["sum", "mean", "max"]

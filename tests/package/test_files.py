@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import stillbit as sb
+
 from tables import assert_same, compress_mapped, normal, table
 
 FILE = "t.safetensors"

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from programs import EXAMPLES, ROOT, loaded, said_by
 
 pytest.importorskip("torch_geometric")

@@ -10,10 +10,11 @@ import stillbit.cuda
 
 torch = pytest.importorskip("torch")
 
-from bags import assert_same_bits, random_table  # noqa: E402
-from played_gpu import PlayedTable, played_tables  # noqa: E402
 from stillbit import _gpu_fit  # noqa: E402
 from stillbit.torch import save_on_cpu_compressed  # noqa: E402
+
+from bags import assert_same_bits, random_table  # noqa: E402
+from played_gpu import PlayedTable, played_tables  # noqa: E402
 
 tables = played_tables
 needs_gpu = pytest.mark.skipif(not stillbit.cuda.is_available(), reason=stillbit.cuda.why_not_available())

@@ -9,6 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 import stillbit.ibp as ibp  # noqa: E402
+
 from ibp_tables import bits, is_compressed, partly_equal, same  # noqa: E402
 
 CPU = torch.device("cpu")

@@ -9,6 +9,7 @@ pytest.importorskip("hypothesis")
 import stillbit.ibp as ibp  # noqa: E402
 from hypothesis import given, settings  # noqa: E402
 from hypothesis import strategies as st  # noqa: E402
+
 from ibp_tables import WORDS, bits, encoded_row, is_compressed, partly_equal, same  # noqa: E402
 
 DTYPES = [

@@ -11,6 +11,7 @@ import stillbit as sb
 
 torch = pytest.importorskip("torch")
 import stillbit.ibp as ibp  # noqa: E402
+
 from ibp_tables import partly_equal, same  # noqa: E402
 
 TABLE = partly_equal((100, 24))

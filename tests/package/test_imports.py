@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import stillbit as sb
+
 from tables import run_python
 
 WITHOUT = "import sys; sys.modules.update(dict.fromkeys(['torch', 'ml_dtypes', 'tqdm']))\n"

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from programs import EXAMPLES, loaded, said_by
 
 pytest.importorskip("transformers")

@@ -7,6 +7,7 @@ import pickle
 import numpy as np
 import pytest
 import stillbit as sb
+
 from tables import DTYPES, assert_same, normal, table
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import stillbit as sb
+
 from tables import DTYPES, SHAPES, assert_same, normal, table
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import stillbit as sb
+
 from tables import DTYPES, assert_same, normal, table
 
 FILE = "t.safetensors"

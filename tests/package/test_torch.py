@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import stillbit as sb
+
 from tables import normal
 
 torch = pytest.importorskip("torch")

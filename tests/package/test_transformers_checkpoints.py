@@ -16,6 +16,7 @@ transformers = pytest.importorskip("transformers", minversion="5.0")
 import stillbit as sb  # noqa: E402
 import stillbit.transformers as sbt  # noqa: E402
 from safetensors.torch import load_file, save_file  # noqa: E402
+
 from tiny_models import (  # noqa: E402
     KINDS,
     assert_same_bits,
