@@ -55,7 +55,7 @@ bool equal(Bytes a, Bytes b) {
 /// Checks both ways, for any number of threads; returns the header.
 format::PayloadHeader check(const OwnedTensor& tensor, CompressOptions options) {
   const Encoded expected = measured_and_encoded(tensor, options);
-  for (const unsigned num_threads : {1U, 2U, 5U}) {
+  for (const unsigned num_threads : {1U, 3U}) {
     options.num_threads = num_threads;
     const Encoded found = encoded_at_once(tensor, options);
     EXPECT_EQ(format::serialize(found.header), format::serialize(expected.header));
@@ -71,7 +71,7 @@ format::PayloadHeader check(const OwnedTensor& tensor, CompressOptions options) 
 TEST(OnePass, GivesTheSameBytesAsSeveral) {
   for (const Packing packing : {Packing::kPacked, Packing::kSlotted}) {
     for (const Values values : testing::kAllValues) {
-      for (const auto& shape : {std::vector<std::uint64_t>{9000, 96}, {20001, 5}, {3, 60003}, {0, 4}, {1, 1}}) {
+      for (const auto& shape : {std::vector<std::uint64_t>{5000, 96}, {20001, 5}, {3, 60003}, {0, 4}, {1, 1}}) {
         SCOPED_TRACE(name(values) + " " + std::string(name(packing)) + " " + std::to_string(shape[0]));
         CompressOptions options;
         options.packing = packing;

@@ -61,7 +61,7 @@ void expect_rows(const CompressedTensor& tensor, const OwnedTensor& raw, const s
 }
 
 TEST(RepeatedRows, AreWhatTheyAreInEveryCodecAndPacking) {
-  for (const std::uint64_t columns : {10U, 40U, 200U}) {
+  for (const std::uint64_t columns : {10U, 100U}) {
     const OwnedTensor raw = make_tensor(DType::kF32, {3000, columns}, Values::kNormal, 1);
     for (const Packing packing : {Packing::kPacked, Packing::kSlotted}) {
       for (const Codec codec : {Codec::kRaw, Codec::kIbp, Codec::kWindow, Codec::kEscape, Codec::kDictionary}) {
@@ -69,7 +69,7 @@ TEST(RepeatedRows, AreWhatTheyAreInEveryCodecAndPacking) {
         options.packing = packing;
         options.codec = codec;
         const CompressedTensor tensor = compress(raw.view(), options);
-        for (const std::size_t count : {1U, 7U, 8U, 256U, 5000U}) {
+        for (const std::size_t count : {1U, 7U, 8U, 256U, 3000U}) {
           for (const Indices& index : kinds_of_index(count)) {
             expect_rows(tensor, raw, index, 1);
             expect_rows(tensor, raw, index, 3);

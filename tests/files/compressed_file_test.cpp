@@ -29,7 +29,7 @@ std::vector<std::pair<std::string, OwnedTensor>> tensors_of_all_kinds() {
       tensors.emplace_back(testing::name(values) + std::to_string(tensors.size()),
                            make_tensor(dtype, {67, 33}, values, tensors.size()));
     tensors.emplace_back("large" + std::to_string(tensors.size()),
-                         make_tensor(DType::kBF16, {1100, 1500}, values, tensors.size()));
+                         make_tensor(DType::kBF16, {600, 1000}, values, tensors.size()));
   }
   tensors.emplace_back("empty", make_tensor(DType::kF32, {0, 4}, Values::kNormal, 1));
   tensors.emplace_back("scalar", make_tensor(DType::kF64, {}, Values::kNormal, 1));
