@@ -19,6 +19,9 @@ class Integers {
   }
 
   [[nodiscard]] std::uint64_t size() const noexcept { return size_; }
+  [[nodiscard]] const std::byte* data() const noexcept { return data_; }
+  /// Whether they are of 8 bytes each; else they are of 4.
+  [[nodiscard]] bool is_wide() const noexcept { return is_wide_; }
   [[nodiscard]] std::uint64_t operator[](std::uint64_t i) const noexcept {
     return static_cast<std::uint64_t>(is_wide_ ? load<std::int64_t>(data_ + 8 * i)
                                                : std::int64_t{load<std::int32_t>(data_ + 4 * i)});

@@ -31,6 +31,7 @@ SlotPooler::SlotPooler(const PoolWork& work, HotRows& hot_rows, std::uint64_t fi
       bag_{first_bag},
       last_bag_(last_bag),
       position_(work.begin_of(first_bag)),
+      is_plain_(!work.has_padding && !work.reader.has_map()),
       most_rows_(std::clamp(kBatchBytes / work.row_bytes, kFewRows, kMostRows)),
       no_slot_(slots_.slot_bytes),
       expanded_(most_rows_ * work.row_bytes),
@@ -50,9 +51,10 @@ Result<void> SlotPooler::run() {
     for (std::uint64_t r = 0; r < rows.num_rows; ++r)
       pooling::request_slot(rows.slots[r], slots_.slot_bytes, batch_.num_requests);
   }
+  find_tails(rows_ahead(0));
   for (; rows_ahead(0).num_pieces > 0; ++now_) {
     fill(rows_ahead(kBatchesAhead));
-    request_tails(rows_ahead(1));
+    find_tails(rows_ahead(1));
     STILLBIT_CHECK(expand_tails(rows_ahead(0)));
     STILLBIT_CHECK(add(rows_ahead(0), rows_ahead(kBatchesAhead)));
   }
@@ -72,6 +74,29 @@ void SlotPooler::fill(Rows& rows) {
 }
 
 void SlotPooler::take_rows(Rows& rows, std::uint64_t end) {
+  if (!is_plain_) return take_any_rows(rows, end);
+  const std::uint64_t count = std::min(end - position_, most_rows_ - rows.num_rows);
+  work_.index.is_wide() ? take_plain_rows<std::int64_t>(rows, count) : take_plain_rows<std::int32_t>(rows, count);
+}
+
+/// Without padding, and where every row is its own tile: a row takes as long as a few instructions.
+template <class Integer>
+void SlotPooler::take_plain_rows(Rows& rows, std::uint64_t count) {
+  const std::byte* const index = work_.index.data() + position_ * sizeof(Integer);
+  const packing::RowReader::Slots slots = slots_;
+  const std::byte* const no_slot = no_slot_.data();
+  const std::byte** const found = rows.slots + rows.num_rows;
+  std::uint64_t* const tiles = rows.tiles + rows.num_rows;
+  for (std::uint64_t i = 0; i < count; ++i) {
+    const auto tile = static_cast<std::uint64_t>(std::int64_t{load<Integer>(index + i * sizeof(Integer))});
+    tiles[i] = tile;
+    found[i] = tile < slots.num_slots ? slots.data + tile * slots.slot_bytes : no_slot;
+  }
+  rows.num_rows += count;
+  position_ += count;
+}
+
+void SlotPooler::take_any_rows(Rows& rows, std::uint64_t end) {
   std::uint64_t count = rows.num_rows;
   for (; position_ < end && count < most_rows_; ++position_) {
     const std::uint64_t row = work_.index[position_];
@@ -84,25 +109,25 @@ void SlotPooler::take_rows(Rows& rows, std::uint64_t end) {
   rows.num_rows = count;
 }
 
-bool SlotPooler::has_tail(const std::byte* slot) const noexcept {
-  return packing::slot_tag(slot, slots_.slot_bytes) != format::SlotTag::kInline;
-}
-
-/// Of rows whose slots were requested a batch ago: to look at once would be to wait.
-void SlotPooler::request_tails(const Rows& rows) const {
+/// Finds the rows that do not lie in their slots, and requests what they have elsewhere. Of a batch whose slots were
+/// requested before: to look at once would be to wait.
+void SlotPooler::find_tails(Rows& rows) const {
+  const std::uint64_t tag_at = slots_.slot_bytes - format::kSlotTagBytes;
+  std::uint64_t tails = 0;
   for (std::uint64_t r = 0; r < rows.num_rows; ++r)
-    if (has_tail(rows.slots[r])) work_.reader.prefetch_tail(rows.tiles[r]);
+    tails |= std::uint64_t{load<format::SlotTag>(rows.slots[r] + tag_at) != format::SlotTag::kInline} << r;
+  rows.tails = tails;
+  for (; tails != 0; tails &= tails - 1) work_.reader.prefetch_tail(rows.tiles[std::countr_zero(tails)]);
 }
 
 /// Expands the rows that do not lie in their slots, and has them in place of these.
 Result<void> SlotPooler::expand_tails(Rows& rows) {
-  batch_.expanded = 0;
-  for (std::uint64_t r = 0; r < rows.num_rows; ++r) {
-    if (!has_tail(rows.slots[r])) continue;
+  batch_.expanded = rows.tails;
+  for (std::uint64_t left = rows.tails; left != 0; left &= left - 1) {
+    const auto r = static_cast<unsigned>(std::countr_zero(left));
     std::byte* const expanded = expanded_.data() + r * work_.row_bytes;
     STILLBIT_CHECK(expand_row(rows.tiles[r], expanded));
     rows.slots[r] = expanded;
-    batch_.expanded |= std::uint64_t{1} << r;
   }
   return {};
 }

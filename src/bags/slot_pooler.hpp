@@ -31,16 +31,19 @@ class SlotPooler {
   struct Rows {
     std::uint64_t num_rows = 0;
     std::uint64_t num_pieces = 0;
+    std::uint64_t tails = 0;  ///< bit i: slots[i] does not hold its row
     const std::byte* slots[kMostRows];
     std::uint64_t tiles[kMostRows];
     pooling::Piece pieces[kMostPieces];
   };
 
   [[nodiscard]] Rows& rows_ahead(std::uint64_t count) noexcept { return rows_[(now_ + count) % (kBatchesAhead + 1)]; }
-  [[nodiscard]] bool has_tail(const std::byte* slot) const noexcept;
   void fill(Rows& rows);
   void take_rows(Rows& rows, std::uint64_t end);
-  void request_tails(const Rows& rows) const;
+  template <class Integer>
+  void take_plain_rows(Rows& rows, std::uint64_t count);
+  void take_any_rows(Rows& rows, std::uint64_t end);
+  void find_tails(Rows& rows) const;
   Result<void> expand_tails(Rows& rows);
   Result<void> expand_row(std::uint64_t tile, std::byte* dst);
   Result<void> add(const Rows& rows, const Rows& coming);
@@ -51,6 +54,7 @@ class SlotPooler {
   OpenBag bag_;
   std::uint64_t last_bag_;
   std::uint64_t position_;   ///< of the index: the next row
+  bool is_plain_;            ///< every row is taken, and is its own tile
   std::uint64_t most_rows_;  ///< of a batch
   std::uint64_t now_ = 0;    ///< the number of the batch that is next
   packing::RowReader::Scratch scratch_;

@@ -42,6 +42,9 @@ class RowReader {
     return load_bits(map_.data(), row * map_bits_, map_bits_);
   }
 
+  /// Whether rows that repeat others are left out: rows are not all stored ones.
+  [[nodiscard]] bool has_map() const noexcept { return has_map_; }
+
   /// Finds stored row `row`; one that is not there is corrupt: the memory of an index that was checked may be changed
   /// by another thread since. RowCodec::kSlack bytes behind the row are readable. A row that has to be put together is
   /// valid until the scratch is cleared, which has room for one at least, and for several short ones.

@@ -149,7 +149,11 @@ std::uint64_t sum_rows(const RowLayout& shared_layout, const SlotBatch& shared_b
   for (std::uint64_t r = batch.num_rows; r < batch.num_coming; ++r)
     pooling::request_slot(batch.coming[r], batch.slot_bytes, batch.num_requests);
   const std::uint64_t most = batch.slot_bytes - format::kSlotTagBytes - layout.plane_bytes;
-  for (std::uint64_t r = 0; r < batch.num_rows; ++r)
-    if (taken[r] > most) return r;
-  return batch.num_rows;
+  std::uint32_t most_taken = 0;
+  for (const std::uint32_t each : taken) most_taken = each > most_taken ? each : most_taken;
+  std::uint64_t num_well = batch.num_rows;
+  if (most_taken > most) {
+    for (num_well = 0; taken[num_well] <= most;) ++num_well;
+  }
+  return num_well;
 }
