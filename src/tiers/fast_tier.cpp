@@ -30,11 +30,18 @@ FastTier::FastTier(std::uint64_t num_slots, std::uint64_t row_bytes, double pref
       memory_(num_slots * row_bytes),
       slot_rows_(num_slots, kNone),
       map_(num_slots),
-      sketch_(num_slots) {}
+      sketch_(num_slots),
+      pace_(num_slots) {}
 
 void FastTier::prefetch_row(std::uint32_t slot) const noexcept {
   const std::byte* row = row_at(slot);
   for (std::uint64_t at = 0; at < std::min(row_bytes_, kRequestedBytes); at += 64) __builtin_prefetch(row + at);
+}
+
+void FastTier::prefetch_place(const Place& place) const noexcept {
+  const std::byte* row = row_at(place.slot);
+  for (std::uint64_t at = 0; at < std::min(row_bytes_, kRequestedBytes); at += 64) __builtin_prefetch(row + at, 1);
+  if (place.row != kNone) map_.prefetch(hash_row(place.row));
 }
 
 FastTier::Place FastTier::choose(std::uint64_t hash, std::uint64_t num_promised) const noexcept {
@@ -51,6 +58,8 @@ FastTier::Place FastTier::choose(std::uint64_t hash, std::uint64_t num_promised)
     least = found;
     place = {slot, slot_rows_[slot]};
   }
+  // Those that are looked at next: their counters lie anywhere.
+  for (unsigned i = 0; i < kSampled; ++i, ++at) sketch_.prefetch(hash_row(slot_rows_[at % num_main_]));
   return count >= least + kLead ? place : Place{};
 }
 

@@ -2,6 +2,7 @@
 
 #include "core/bytes.hpp"
 #include "tiers/frequency_sketch.hpp"
+#include "tiers/pace.hpp"
 #include "tiers/row_map.hpp"
 #include "tiers/slot_memory.hpp"
 
@@ -26,6 +27,7 @@ class FastTier {
   [[nodiscard]] std::uint64_t num_rows() const noexcept { return num_rows_; }
   [[nodiscard]] std::uint64_t num_prefetch_slots() const noexcept { return num_prefetch_slots_; }
   [[nodiscard]] FrequencySketch& sketch() const noexcept { return sketch_; }
+  [[nodiscard]] Pace& pace() const noexcept { return pace_; }
 
   void prefetch_map(std::uint64_t hash) const noexcept { map_.prefetch(hash); }
   void prefetch_row(std::uint32_t slot) const noexcept;
@@ -45,6 +47,9 @@ class FastTier {
   };
   /// Where the policy puts a row of this hash, which has just been counted. `num_promised` free slots are taken.
   [[nodiscard]] Place choose(std::uint64_t hash, std::uint64_t num_promised) const noexcept;
+
+  /// Requests what `put` needs.
+  void prefetch_place(const Place& place) const noexcept;
 
   /// Whether a row that is not there, or prefetched only, can still have a place.
   [[nodiscard]] bool is_open(const Place& place) const noexcept;
@@ -79,6 +84,7 @@ class FastTier {
   std::vector<std::uint32_t> slot_rows_;
   RowMap map_;
   mutable FrequencySketch sketch_;
+  mutable Pace pace_;
   mutable std::atomic<std::uint32_t> hand_{0};  ///< the slot that is looked at next when one has to give way
 };
 

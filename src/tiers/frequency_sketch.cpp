@@ -33,10 +33,11 @@ void FrequencySketch::count(std::uint64_t hash) noexcept {
     least = std::min(least, count_of(words[i], counter));
   }
   if (least == kMaxCount) return;
+  // Without a branch for each: which counters are raised is hard to foretell, and a word that stays is at hand.
   for (std::uint32_t i = 0; i < 4; ++i) {
     const Counter counter(hash, i);
-    if (count_of(words[i], counter) != least) continue;
-    block.words[counter.word].store(words[i] + (std::uint64_t{1} << counter.shift), std::memory_order_relaxed);
+    const std::uint64_t raised = count_of(words[i], counter) == least ? 1 : 0;
+    block.words[counter.word].store(words[i] + (raised << counter.shift), std::memory_order_relaxed);
   }
 }
 

@@ -8,7 +8,7 @@
 namespace stillbit::tiers {
 namespace {
 
-/// So many rows ahead of its copy a row's place in the map is requested, and so many its bytes: about what a core has
+/// So many rows ahead a row's place in the map is requested, and its bytes: about what a core has
 /// loads under way at once.
 constexpr std::uint64_t kAhead = 12;
 
@@ -21,8 +21,9 @@ Result<void> Lookup::run(std::span<const std::uint32_t> rows, std::byte* out) {
   {
     const std::shared_lock lock(table_.mutex);
     STILLBIT_CHECK(table_.check_open());
+    adapts_ = is_piece_counted();
     find_in_fast(rows, out);
-    if (is_adaptive_ && (table_.fast || table_.pool)) choose_moves(rows);
+    if (adapts_) choose_moves(rows);
     STILLBIT_CHECK(find_in_pool(rows, out));
     if (table_.is_mapped) {
       mapped = table_.base;
@@ -35,15 +36,20 @@ Result<void> Lookup::run(std::span<const std::uint32_t> rows, std::byte* out) {
   return {};
 }
 
+/// All are where a row that is missed is read from a file.
+bool Lookup::is_piece_counted() const noexcept {
+  if (!is_adaptive_ || (!table_.fast && !table_.pool)) return false;
+  return table_.is_mapped || !table_.fast || table_.fast->pace().is_counted();
+}
+
 void Lookup::find_in_fast(std::span<const std::uint32_t> rows, std::byte* out) {
   const std::uint64_t count = rows.size();
   const std::uint64_t row_bytes = table_.geometry.row_bytes;
   const FastTier* const fast = table_.fast.get();
-  missed_.clear();
-  left_.clear();
   hashes_.resize(count);
   slots_.resize(count);
   if (fast == nullptr) {
+    left_.clear();
     for (std::uint32_t at = 0; at < count; ++at) {
       hashes_[at] = hash_row(rows[at]);
       left_.push_back(at);
@@ -51,33 +57,57 @@ void Lookup::find_in_fast(std::span<const std::uint32_t> rows, std::byte* out) {
     missed_ = left_;
     return;
   }
-  std::uint64_t num_prefetched = 0;
-  for (std::uint64_t i = 0; i < count + 2 * kAhead; ++i) {
+  for (std::uint64_t i = 0; i < count + kAhead; ++i) {
     if (i < count) {
       hashes_[i] = hash_row(rows[i]);
       fast->prefetch_map(hashes_[i]);
-      if (is_adaptive_) fast->sketch().prefetch(hashes_[i]);
+      if (adapts_) fast->sketch().prefetch(hashes_[i]);
     }
-    if (i >= kAhead && i < count + kAhead) {
-      const std::uint64_t at = i - kAhead;
-      slots_[at] = fast->find(rows[at], hashes_[at]);
-      if (is_adaptive_) fast->sketch().count(hashes_[at]);
-      if (slots_[at] != FastTier::kNone) fast->prefetch_row(slots_[at]);
-    }
-    if (i < 2 * kAhead) continue;
-    const auto at = static_cast<std::uint32_t>(i - 2 * kAhead);
-    const bool is_there = slots_[at] != FastTier::kNone;
-    const bool is_prefetched = is_there && fast->is_prefetched(slots_[at]);
-    if (is_there) std::memcpy(out + at * row_bytes, fast->row_at(slots_[at]), row_bytes);
-    if (!is_there) left_.push_back(at);
-    if (!is_there || is_prefetched) missed_.push_back(at);
-    num_prefetched += is_prefetched ? 1 : 0;
+    if (i < kAhead) continue;
+    const std::uint64_t at = i - kAhead;
+    slots_[at] = fast->find(rows[at], hashes_[at]);
+    if (adapts_) fast->sketch().count(hashes_[at]);
   }
-  if (is_adaptive_) is_due_ = fast->sketch().note(count);
+  sort_out(*fast);
+  copy_found(*fast, out);
+  if (adapts_) is_due_ = fast->sketch().note(count);
   if (!is_counting_) return;
+  fast->pace().note(count, count - left_.size());
   add(table_.counters.fast.num_lookups, count - left_.size());
   add(table_.counters.fast.bytes_read, (count - left_.size()) * row_bytes);
-  add(table_.counters.num_prefetch_hits, num_prefetched);
+  add(table_.counters.num_prefetch_hits, missed_.size() - left_.size());
+}
+
+/// Says which rows are where. Without branches: where a row is, is hard to foretell.
+void Lookup::sort_out(const FastTier& fast) {
+  const std::uint64_t count = slots_.size();
+  for (auto* places : {&found_, &missed_, &left_}) places->resize(count);
+  std::uint64_t num_found = 0;
+  std::uint64_t num_missed = 0;
+  std::uint64_t num_left = 0;
+  for (std::uint32_t at = 0; at < count; ++at) {
+    const bool is_there = slots_[at] != FastTier::kNone;
+    found_[num_found] = at;
+    missed_[num_missed] = at;
+    left_[num_left] = at;
+    num_found += is_there ? 1 : 0;
+    num_missed += fast.is_prefetched(slots_[at]) ? 1 : 0;  // as none is, which is no slot
+    num_left += is_there ? 0 : 1;
+  }
+  found_.resize(num_found);
+  missed_.resize(num_missed);
+  left_.resize(num_left);
+}
+
+void Lookup::copy_found(const FastTier& fast, std::byte* out) {
+  const std::uint64_t row_bytes = table_.geometry.row_bytes;
+  const std::uint64_t count = found_.size();
+  for (std::uint64_t i = 0; i < count + kAhead; ++i) {
+    if (i < count) fast.prefetch_row(slots_[found_[i]]);
+    if (i < kAhead) continue;
+    const std::uint64_t at = found_[i - kAhead];
+    std::memcpy(out + at * row_bytes, fast.row_at(slots_[at]), row_bytes);
+  }
 }
 
 void Lookup::choose_moves(std::span<const std::uint32_t> rows) {
@@ -90,7 +120,9 @@ void Lookup::choose_moves(std::span<const std::uint32_t> rows) {
     const bool is_free = move.place.slot != FastTier::kNone && move.place.row == FastTier::kNone;
     num_promised += is_free ? 1 : 0;
     const bool is_for_pool = pool != nullptr && pool->may_take(rows[at], hash);
-    if (move.place.slot != FastTier::kNone || is_for_pool) moves_.push_back(move);
+    if (move.place.slot == FastTier::kNone && !is_for_pool) continue;
+    moves_.push_back(move);
+    if (move.place.slot != FastTier::kNone) table_.fast->prefetch_place(move.place);
   }
 }
 
@@ -101,7 +133,7 @@ Result<void> Lookup::find_in_pool(std::span<const std::uint32_t> rows, std::byte
   std::uint64_t num_bytes = 0;
   std::uint64_t num_left = 0;
   for (const std::uint32_t at : left_) {
-    if (is_adaptive_) pool->sketch().count(hashes_[at]);
+    if (adapts_) pool->sketch().count(hashes_[at]);
     const std::uint32_t unit = pool->find(rows[at], hashes_[at]);
     if (unit == WarmPool::kNone) {
       left_[num_left++] = at;
@@ -112,7 +144,7 @@ Result<void> Lookup::find_in_pool(std::span<const std::uint32_t> rows, std::byte
     num_bytes += pool->stored_bytes(unit);
   }
   left_.resize(num_left);
-  if (is_adaptive_ && pool->sketch().note(num_before)) is_due_ = true;
+  if (adapts_ && pool->sketch().note(num_before)) is_due_ = true;
   if (!is_counting_) return {};
   add(table_.counters.warm.num_lookups, num_before - num_left);
   add(table_.counters.warm.bytes_read, num_bytes);

@@ -39,7 +39,10 @@ class Lookup {
     FastTier::Place place;      ///< in the fast tier; none if it may only move to the pool
   };
 
+  [[nodiscard]] bool is_piece_counted() const noexcept;
   void find_in_fast(std::span<const std::uint32_t> rows, std::byte* out);
+  void sort_out(const FastTier& fast);
+  void copy_found(const FastTier& fast, std::byte* out);
   void choose_moves(std::span<const std::uint32_t> rows);
   Result<void> find_in_pool(std::span<const std::uint32_t> rows, std::byte* out);
   Result<void> read_base(const Base& base, std::span<const std::uint32_t> rows, std::byte* out);
@@ -50,9 +53,11 @@ class Lookup {
   TieredTable::Impl& table_;
   bool is_counting_;
   bool is_adaptive_;
+  bool adapts_ = false;  ///< lookups of this piece are counted, and may move rows
   bool is_due_ = false;  ///< counts are to be halved
   std::vector<std::uint64_t> hashes_;
   std::vector<std::uint32_t> slots_;
+  std::vector<std::uint32_t> found_;   ///< places of rows that the fast tier has
   std::vector<std::uint32_t> missed_;  ///< places of rows that are not among those the policy keeps in the fast tier
   std::vector<std::uint32_t> left_;    ///< places of rows that are still to be read
   std::vector<Move> moves_;

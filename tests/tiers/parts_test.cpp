@@ -2,6 +2,7 @@
 
 #include "tiers/fair_mutex.hpp"
 #include "tiers/frequency_sketch.hpp"
+#include "tiers/pace.hpp"
 #include "tiers/row_map.hpp"
 
 #include <gtest/gtest.h>
@@ -106,6 +107,36 @@ TEST(FairMutex, NeitherReadersNorWritersStarve) {
   is_over = true;
   threads.clear();
   EXPECT_EQ(value, 1000U);
+}
+
+/// How many of 800 pieces are counted, of 100 lookups each of which so many find their row.
+int num_counted(Pace& pace, std::uint64_t num_hits) {
+  int count = 0;
+  for (int piece = 0; piece < 800; ++piece) {
+    count += pace.is_counted() ? 1 : 0;
+    pace.note(100, num_hits);
+  }
+  return count;
+}
+
+TEST(Pace, CountsAllUntilItHasLearnedAndAFewWhileNothingChanges) {
+  Pace pace(100);
+  // The first window is one of change; behind it are 20 lookups for each slot.
+  const int learning = num_counted(pace, 50);
+  EXPECT_GT(learning, 20);
+  EXPECT_LT(learning, 200);
+  const int settled = num_counted(pace, 50);
+  EXPECT_GT(settled, 50);
+  EXPECT_LT(settled, 150);
+}
+
+TEST(Pace, CountsAllAgainWhenFewerRowsAreFound) {
+  Pace pace(2000);
+  static_cast<void>(num_counted(pace, 80));
+  const int settled = num_counted(pace, 80);
+  const int changed = num_counted(pace, 40);
+  EXPECT_LT(settled, 200);
+  EXPECT_GT(changed, settled + 300);
 }
 
 }  // namespace
