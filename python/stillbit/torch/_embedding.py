@@ -39,7 +39,9 @@ class Embedding(TableModule):
     trainable : bool
         Let gradients be taken, of a table that is slotted, in memory: see `TableParameter`.
     **options
-        Of `stillbit.compress`, for what is yet to be compressed.
+        Of `stillbit.compress`, for what is yet to be compressed. Unless they say how rows are stored (codec, objective,
+        packing, plan), tables of 16-bit floats are stored by the objective ``"speed"`` where it takes at most 8 % more
+        memory than the smallest codec.
 
     Raises
     ------

@@ -8,13 +8,12 @@ import torch
 from torch import Tensor, nn
 
 from .. import _pickling
-from .._compress import compress
 from .._sharded import ShardedTensor
 from ..errors import Error, MismatchError, OutOfRangeError, UnsupportedError
 from ..tensor import CompressedTensor
 from ..tiers import TieredTable
 from . import _lookup
-from ._tables import Table, as_table, check_rows, torch_dtype
+from ._tables import Table, as_table, check_rows, compressed, torch_dtype
 from ._training import TableParameter, check_updatable
 
 _CPU = torch.device("cpu")
@@ -169,7 +168,7 @@ class TableModule(nn.Module):
         if is_payload:
             table = _pickling.from_bytes(found.cpu().numpy().tobytes(), "torch")
         else:
-            table = compress(found, packing=packing)
+            table = compressed(found, {} if packing == "slotted" else {"packing": packing})
         wanted = (self.num_embeddings, self.embedding_dim), self.dtype
         if (table.shape, torch_dtype(table)) != wanted:
             raise MismatchError(f"the table has shape {table.shape} and {torch_dtype(table)}, the module {wanted}")

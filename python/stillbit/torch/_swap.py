@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor, nn
 
-from .._compress import compress
 from ..errors import InvalidArgumentError
 from ..tensor import CompressedTensor
 from ._embedding import POOLED, Embedding, EmbeddingBag, on_table
+from ._tables import compressed
 
 _HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
 
@@ -80,7 +80,8 @@ def compress_embeddings(model: nn.Module, min_rows: int = 1000, *, trainable: bo
     trainable : bool
         Whether the tables are to be trained.
     **options
-        Of `stillbit.compress`: ``packing="packed"`` makes tables smaller, lookups slower, and training impossible.
+        Of `stillbit.compress`: ``packing="packed"`` makes tables smaller, lookups slower, and training impossible. The
+        objective is that of `EmbeddingBag`.
 
     Returns
     -------
@@ -158,7 +159,7 @@ def _reason_of(module: Any, min_rows: int, trainable: bool) -> str | None:
 
 def _smaller(weight: Tensor, options: dict[str, Any]) -> CompressedTensor | None:
     """Return a weight compressed; None if that does not make it smaller."""
-    table = compress(weight, **options)
+    table = compressed(weight, options)
     return table if table.nbytes < table.raw_nbytes else None
 
 
