@@ -17,7 +17,6 @@ from .._sharded import INDEX_SUFFIX
 from ..errors import InvalidArgumentError, MissingPackageError
 from ..tensor import CompressedTensor
 
-
 # A codec that is looked up fast may take so many times the bytes of the smallest one: normally distributed tables of
 # bf16 take 1.01 to 1.07 times as many, and rows are pooled two to four times as fast.
 FAST_TABLE_BYTES = 1.08
