@@ -27,7 +27,9 @@ def seconds(calls: list[Callable[[int], object]], num_inputs: int, num_rounds: i
     times: list[list[float]] = [[] for _ in calls]
     for _ in range(num_rounds):
         for call, taken in zip(calls, times, strict=True):
-            call(num_inputs - 1)  # torch's threads keep their processors busy for some time behind their last work
+            # torch's threads keep their processors busy for some milliseconds behind their last work.
+            time.sleep(0.05 if num_threads > 1 else 0)
+            call(num_inputs - 1)
             begin = clock()
             for number in range(num_inputs):
                 call(number)

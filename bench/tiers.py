@@ -20,6 +20,7 @@ import numpy as np
 import stillbit as sb
 import torch
 
+BATCHES_IN_TURN = 4
 DTYPES = {"bf16": torch.bfloat16, "f16": torch.float16, "f32": torch.float32}
 
 
@@ -31,17 +32,22 @@ def zipf(rows: int, skew: float, count: int, seed: int) -> torch.Tensor:
 
 
 def lookups_per_second(
-    gather: Callable[[torch.Tensor, torch.Tensor], Any], batches: Any, out: Any, seconds: float
-) -> float:
-    """Return how many rows a second are gathered, the median of the batches."""
-    times = []
-    end = time.perf_counter() + seconds
-    for index in itertools.cycle(batches):
-        begin = time.thread_time()
-        gather(index, out)
-        times.append(time.thread_time() - begin)
-        if time.perf_counter() > end and len(times) >= 3:
-            return len(batches[0]) / float(np.median(times))
+    gathers: list[Callable[[torch.Tensor, torch.Tensor], Any]], batches: Any, out: Any, seconds: float
+) -> list[float]:
+    """Return how many rows a second each way gathers, the median of its batches.
+
+    The ways take turns, some batches each, so that what the machine does meanwhile meets all of them.
+    """
+    times: list[list[float]] = [[] for _ in gathers]
+    end = time.perf_counter() + len(gathers) * seconds
+    for first in itertools.cycle(range(0, len(batches), BATCHES_IN_TURN)):
+        for gather, taken in zip(gathers, times, strict=True):
+            for index in batches[first : first + BATCHES_IN_TURN]:
+                begin = time.thread_time()
+                gather(index, out)
+                taken.append(time.thread_time() - begin)
+        if time.perf_counter() > end:
+            return [len(batches[0]) / float(np.median(taken)) for taken in times]
     raise AssertionError("batches never end")
 
 
@@ -53,15 +59,22 @@ def run(
     row_bytes = raw.shape[1] * raw.element_size()
     fast = int(rows * cache) * (row_bytes + 26)
     table = sb.TieredTable(compressed, fast_nbytes=fast)
-    for index in zipf(rows, skew, max(8 * int(rows * cache), batch), 2).split(65536):
-        table.gather(index)
+    for index in zipf(rows, skew, max(64 * int(rows * cache), batch), 2).split(65536):
+        table.gather(index)  # until it has learned which rows are looked up most
     batches = zipf(rows, skew, batch * max(4, 262_144 // batch), 3).split(batch)
     out = torch.empty(batch, raw.shape[1], dtype=raw.dtype)
     assert torch.equal(table.gather(batches[0], out), raw[batches[0]])
     table.reset_statistics()
-    tiered = lookups_per_second(lambda i, o: table.gather(i, o, num_threads=1), batches, out, seconds)
-    plain = lookups_per_second(lambda i, o: torch.index_select(raw, 0, i, out=o), batches, out, seconds)
-    alone = lookups_per_second(lambda i, o: compressed.gather(i, o, num_threads=1), batches, out, seconds)
+    tiered, plain, alone = lookups_per_second(
+        [
+            lambda i, o: table.gather(i, o, num_threads=1),
+            lambda i, o: torch.index_select(raw, 0, i, out=o),
+            lambda i, o: compressed.gather(i, o, num_threads=1),
+        ],
+        batches,
+        out,
+        seconds,
+    )
     name = str(raw.dtype).removeprefix("torch.")
     return (
         f"| {name} × {raw.shape[1]} | {batch} | {skew} | {cache:.0%} | {100 * table.statistics().hit_rate:.1f} "
