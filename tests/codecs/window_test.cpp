@@ -286,7 +286,7 @@ std::vector<Plan> plans_of_every_kind(unsigned view_bytes, std::uint64_t num_col
     for (const unsigned dropped_bits : {0U, 1U, word_bits / 2 + 1, word_bits - 1}) {
       const unsigned value_bits = word_bits - dropped_bits;
       const std::uint64_t ones = ~std::uint64_t{0} >> (64 - value_bits);
-      for (const unsigned field_bits : {0U, 1U, 2U, 3U, 5U, 7U, 8U, 11U, 15U, 16U, 24U, 27U, 30U, 52U, 57U}) {
+      for (const unsigned field_bits : {0U, 1U, 2U, 3U, 5U, 7U, 8U, 11U, 14U, 15U, 16U, 24U, 27U, 30U, 52U, 57U}) {
         if (field_bits > value_bits || field_bits > fields::max_field_bits(view_bytes)) continue;
         Plan plan;
         plan.row_bytes = num_columns * view_bytes;

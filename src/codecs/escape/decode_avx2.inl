@@ -249,8 +249,7 @@ struct SymbolWriter {
   Out* dst;
 };
 
-/// Joins symbols to their fixed fields, and writes the words; past the caches where that is wanted, at addresses that
-/// are multiples of 32 then.
+/// Joins symbols to their fixed fields, and writes the words; past the caches where that is wanted.
 template <class Word, bool kPastCaches, Join kJoin>
 struct WordWriter {
   using Out = std::byte;
@@ -277,11 +276,7 @@ struct WordWriter {
         __builtin_memcpy(dst, some, left % kWords * sizeof(Word));
         return;
       }
-      if constexpr (kPastCaches) {
-        _mm256_stream_si256(reinterpret_cast<__m256i*>(dst), word);
-      } else {
-        store_vector(dst, word);
-      }
+      put_vector<kPastCaches>(dst, word);
       dst += 32;
     }
   }
@@ -350,8 +345,7 @@ inline void put_symbols(const RowLayout& layout, const std::byte* fixed, std::ui
 template <class Word, bool kPastCaches>
 inline void put_words(const RowLayout& layout, const std::byte* fixed, std::uint8_t shift, std::uint8_t* symbols,
                       const std::uint8_t* next, std::byte* dst) {
-  if (kPastCaches && reinterpret_cast<std::uintptr_t>(dst) % 64 != 0)
-    return put_words<Word, false>(layout, fixed, shift, symbols, next, dst);
+  if (kPastCaches && !can_pass_caches(dst)) return put_words<Word, false>(layout, fixed, shift, symbols, next, dst);
   const Join join = join_for<Word>(layout);
   if constexpr (sizeof(Word) > 1) {
     if (join == Join::kByteFields)

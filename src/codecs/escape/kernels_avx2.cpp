@@ -14,6 +14,8 @@ namespace {
 
 #include "fields/plane_bmi2.inl"
 
+#include "fields/vectors_avx2.inl"
+
 #include "codecs/escape/stages.inl"
 
 #include "codecs/escape/fields_bmi2.inl"
@@ -24,26 +26,8 @@ inline __m256i byte_of(std::uint64_t value) {
   return _mm256_set1_epi8(static_cast<char>(value));
 }
 
-inline __m128i shift_count(unsigned count) {
-  return _mm_cvtsi32_si128(static_cast<int>(count));
-}
-
 inline std::uint32_t mask_of(__m256i lanes) {
   return static_cast<std::uint32_t>(_mm256_movemask_epi8(lanes));
-}
-
-inline __m256i load_vector(const void* src) {
-  return _mm256_loadu_si256(static_cast<const __m256i*>(src));
-}
-
-inline void store_vector(void* dst, __m256i bytes) {
-  _mm256_storeu_si256(static_cast<__m256i*>(dst), bytes);
-}
-
-/// 16 bytes from each of two places.
-inline __m256i load_halves(const void* low, const void* high) {
-  return _mm256_inserti128_si256(_mm256_castsi128_si256(_mm_loadu_si128(static_cast<const __m128i*>(low))),
-                                 _mm_loadu_si128(static_cast<const __m128i*>(high)), 1);
 }
 
 /// The lanes whose bits are set, as bytes of ones.
@@ -58,30 +42,24 @@ inline std::uint64_t count_of(std::uint64_t mask) {
   return static_cast<unsigned>(__builtin_popcountll(mask));
 }
 
-/// Word lanes: what differs between words of 2 and 4 bytes.
+/// Word lanes: what else differs between words of 2 and 4 bytes.
 template <class Word>
 struct Lanes;
 
 template <>
-struct Lanes<std::uint16_t> {
-  static __m256i set(std::uint64_t value) { return _mm256_set1_epi16(static_cast<short>(value)); }
+struct Lanes<std::uint16_t> : Words<std::uint16_t> {
   /// What `shift` needs to bring bit 0 to bit `at`: a factor here, since a product takes fewer operations than a shift.
   static __m256i shift_to(unsigned at) { return set(std::uint64_t{1} << at); }
   static __m256i shift(__m256i words, __m256i factor) { return _mm256_mullo_epi16(words, factor); }
-  static __m256i shift_left(__m256i words, __m128i count) { return _mm256_sll_epi16(words, count); }
-  static __m256i shift_right(__m256i words, __m128i count) { return _mm256_srl_epi16(words, count); }
   static __m256i widen(__m256i symbols, unsigned part) {
     return _mm256_cvtepu8_epi16(part == 0 ? _mm256_castsi256_si128(symbols) : _mm256_extracti128_si256(symbols, 1));
   }
 };
 
 template <>
-struct Lanes<std::uint32_t> {
-  static __m256i set(std::uint64_t value) { return _mm256_set1_epi32(static_cast<int>(value)); }
+struct Lanes<std::uint32_t> : Words<std::uint32_t> {
   static __m256i shift_to(unsigned at) { return set(at); }
   static __m256i shift(__m256i words, __m256i count) { return _mm256_sllv_epi32(words, count); }
-  static __m256i shift_left(__m256i words, __m128i count) { return _mm256_sll_epi32(words, count); }
-  static __m256i shift_right(__m256i words, __m128i count) { return _mm256_srl_epi32(words, count); }
   static __m256i widen(__m256i symbols, unsigned part) {
     const __m128i half = part < 2 ? _mm256_castsi256_si128(symbols) : _mm256_extracti128_si256(symbols, 1);
     return _mm256_cvtepu8_epi32(part % 2 == 0 ? half : _mm_srli_si128(half, 8));

@@ -13,3 +13,17 @@ struct Chunk {
   alignas(64) Word placed[kChunkWords];          ///< fields
   alignas(64) Word exceptions[2 * kChunkWords];  ///< in order; vectors are stored whole
 };
+
+/// How values become words: those without sign are words; those with one are rotated where no bits are dropped.
+enum class Join { kAsIs, kRotated, kMoved };
+
+/// Calls `body` with how the values of this layout become words, and whether each column has a base, as constants.
+template <bool kIsSigned, class Body>
+inline __attribute__((always_inline)) bool with_join(const RowLayout& layout, const Body& body) {
+  const auto with_bases = [&](auto join) __attribute__((always_inline)) {
+    return layout.has_column_bases ? body(join, std::true_type()) : body(join, std::false_type());
+  };
+  if constexpr (!kIsSigned) return with_bases(std::integral_constant<Join, Join::kAsIs>());
+  return layout.dropped_bits == 0 ? with_bases(std::integral_constant<Join, Join::kRotated>())
+                                  : with_bases(std::integral_constant<Join, Join::kMoved>());
+}

@@ -2,8 +2,10 @@
 
 #include <immintrin.h>
 
-// Compiled for AVX2 and BMI2; reached only on machines that have them. The loops of stages.inl become vectors by
-// themselves.
+#include <type_traits>
+
+// Compiled for AVX2 and BMI2; reached only on machines that have them. Words of 2 and 4 bytes are decoded by
+// vectors; the other loops, of stages.inl, become vectors by themselves.
 
 namespace stillbit::window::avx2 {
 namespace {
@@ -12,11 +14,15 @@ namespace {
 
 #include "fields/plane_bmi2.inl"
 
+#include "fields/vectors_avx2.inl"
+
 #include "codecs/window/chunk.inl"
 
 #include "codecs/window/stages.inl"
 
 #include "codecs/window/fields_bmi2.inl"
+
+#include "codecs/window/join_avx2.inl"
 
 #include "codecs/window/kernels.inl"
 

@@ -2,6 +2,8 @@
 
 #include <immintrin.h>
 
+#include <type_traits>
+
 // Compiled for AVX-512 with byte permutations (VBMI, VBMI2); reached only on machines that have them. The stages are
 // those of stages.inl, on 64 bytes of words at a time.
 

@@ -1,6 +1,7 @@
 #include "codecs/window/kernels.hpp"
 
 #include <bit>
+#include <type_traits>
 
 namespace stillbit::window {
 namespace portable {
@@ -15,6 +16,14 @@ namespace {
 #include "codecs/window/stages.inl"
 
 #include "codecs/window/fields_portable.inl"
+
+template <class Word, bool kIsSigned>
+inline bool join_row(const RowLayout& layout, const std::byte* src, std::uint64_t num_exception_bytes, std::byte* dst) {
+  return join_chunks<Word, kIsSigned>(layout, src, num_exception_bytes, dst);
+}
+
+/// Orders stores that went past the caches before what follows: here there are none.
+inline void finish_stores() {}
 
 #include "codecs/window/kernels.inl"
 

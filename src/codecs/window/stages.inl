@@ -107,7 +107,8 @@ inline void join_chunk(const RowLayout& layout, const Word* placed, const std::b
 
 /// As RowCodec::decode for one row, which has `num_exception_bytes` behind its fields.
 template <class Word, bool kIsSigned>
-inline bool join_row(const RowLayout& layout, const std::byte* src, std::uint64_t num_exception_bytes, std::byte* dst) {
+inline bool join_chunks(const RowLayout& layout, const std::byte* src, std::uint64_t num_exception_bytes,
+                        std::byte* dst) {
   const std::byte* const exceptions = src + layout.plane_bytes;
   std::uint64_t taken = 0;
   // Fields are unpacked a chunk ahead: they are stored in other sizes than they are loaded in, which takes time.
@@ -139,6 +140,3 @@ inline bool join_row(const RowLayout& layout, const std::byte* src, std::uint64_
   }
   return taken <= num_exception_bytes;
 }
-
-/// Orders stores that went past the caches before what follows: here there are none.
-inline void finish_stores() {}

@@ -94,9 +94,6 @@ inline std::uint64_t split_chunk(const RowLayout& layout, const std::byte* words
   return static_cast<std::uint64_t>(next - chunk.exceptions);
 }
 
-/// How values become words.
-enum class Join { kAsIs, kRotated, kMoved };
-
 /// Rows up to this size are taken from memory without touching what lies behind them (StoredBytes). In longer ones a
 /// line more does not matter, but the shuffles that this costs do.
 constexpr std::uint64_t kShortRowBytes = 1024;
@@ -185,17 +182,9 @@ inline bool join_words(const RowLayout& layout, const StoredBytes& row, std::byt
 
 template <class Word, bool kIsSigned, class Writer, class Exceptions>
 inline bool join_row(const RowLayout& layout, const StoredBytes& row, std::byte* dst) {
-  const bool by_column = layout.has_column_bases;
-  if constexpr (!kIsSigned) {
-    return by_column ? join_words<Word, Writer, Exceptions, Join::kAsIs, true>(layout, row, dst)
-                     : join_words<Word, Writer, Exceptions, Join::kAsIs, false>(layout, row, dst);
-  }
-  if (layout.dropped_bits == 0) {
-    return by_column ? join_words<Word, Writer, Exceptions, Join::kRotated, true>(layout, row, dst)
-                     : join_words<Word, Writer, Exceptions, Join::kRotated, false>(layout, row, dst);
-  }
-  return by_column ? join_words<Word, Writer, Exceptions, Join::kMoved, true>(layout, row, dst)
-                   : join_words<Word, Writer, Exceptions, Join::kMoved, false>(layout, row, dst);
+  return with_join<kIsSigned>(layout, [&](auto join, auto has_column_bases) __attribute__((always_inline)) {
+    return join_words<Word, Writer, Exceptions, join, has_column_bases>(layout, row, dst);
+  });
 }
 
 template <class Word, bool kIsSigned, class Writer>

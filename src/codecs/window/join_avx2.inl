@@ -1,0 +1,216 @@
+// Decoding by AVX2, for words of 2 and 4 bytes: a vector of words at a time, its exceptions included. Included inside a
+// namespace, behind stages.inl and fields/vectors_avx2.inl.
+
+constexpr std::uint64_t kVectorBytes = 32;
+
+/// Lanes of two words.
+template <class Word>
+struct Pairs;
+
+template <>
+struct Pairs<std::uint16_t> {
+  static constexpr unsigned kMaxFieldBits = 14;  ///< two fields fit into a lane from any bit that a pair begins with
+  static __m256i numbers() { return _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0); }
+  static __m256i set(std::uint64_t value) { return _mm256_set1_epi32(static_cast<int>(value)); }
+  static __m256i shift_left(__m256i pairs, __m128i count) { return _mm256_sll_epi32(pairs, count); }
+  static __m256i shift_right(__m256i pairs, __m256i counts) { return _mm256_srlv_epi32(pairs, counts); }
+  static __m128i first_bytes() { return _mm_set_epi32(0x0C0C0C0C, 0x08080808, 0x04040404, 0); }
+  static __m128i bytes() { return _mm_set1_epi32(0x03020100); }
+};
+
+template <>
+struct Pairs<std::uint32_t> {
+  static constexpr unsigned kMaxFieldBits = 30;
+  static __m256i numbers() { return _mm256_set_epi64x(3, 2, 1, 0); }
+  static __m256i set(std::uint64_t value) { return _mm256_set1_epi64x(static_cast<long long>(value)); }
+  static __m256i shift_left(__m256i pairs, __m128i count) { return _mm256_sll_epi64(pairs, count); }
+  static __m256i shift_right(__m256i pairs, __m256i counts) { return _mm256_srlv_epi64(pairs, counts); }
+  static __m128i first_bytes() { return _mm_set_epi64x(0x0808080808080808, 0); }
+  static __m128i bytes() { return _mm_set1_epi64x(0x0706050403020100); }
+};
+
+/// Takes the placed fields of a vector of words out of their plane. Where kIsWhole, no bits are dropped.
+template <class Word, bool kIsWhole>
+class PlacedFields {
+ public:
+  explicit PlacedFields(const RowLayout& layout)
+      : next_half_(kVectorBytes / 2 / sizeof(Word) * layout.field_bits / 8),
+        to_first_(shift_count(layout.dropped_bits)),
+        to_second_(shift_count(kWordBits - layout.field_bits + layout.dropped_bits)),
+        first_places_(Pairs<Word>::set(layout.field_places)),
+        second_places_(Pairs<Word>::set(layout.field_places << kWordBits)) {
+    // Pair i begins with bit i × pair_bits: of the plane, or of what the upper half is loaded from.
+    const auto pair_bits = Pairs<Word>::set(std::uint64_t{2} * layout.field_bits);
+    const __m256i in_upper_half = _mm256_set_epi64x(-1, -1, 0, 0);
+    const __m256i half_at = _mm256_and_si256(Pairs<Word>::set(8 * next_half_), in_upper_half);
+    const __m256i bit = _mm256_sub_epi32(_mm256_mullo_epi32(Pairs<Word>::numbers(), pair_bits), half_at);
+    const __m256i first_byte =
+        _mm256_shuffle_epi8(_mm256_srli_epi32(bit, 3), _mm256_broadcastsi128_si256(Pairs<Word>::first_bytes()));
+    from_byte_ = _mm256_add_epi8(first_byte, _mm256_broadcastsi128_si256(Pairs<Word>::bytes()));
+    from_bit_ = _mm256_and_si256(bit, Pairs<Word>::set(7));
+  }
+
+  [[nodiscard]] __m256i take(const std::byte* plane) const {
+    const __m256i bytes = _mm256_shuffle_epi8(load_halves(plane, plane + next_half_), from_byte_);
+    const __m256i pairs = Pairs<Word>::shift_right(bytes, from_bit_);
+    const __m256i first = kIsWhole ? pairs : Pairs<Word>::shift_left(pairs, to_first_);
+    return _mm256_or_si256(_mm256_and_si256(first, first_places_),
+                           _mm256_and_si256(Pairs<Word>::shift_left(pairs, to_second_), second_places_));
+  }
+
+ private:
+  static constexpr unsigned kWordBits = 8 * sizeof(Word);
+
+  std::uint64_t next_half_;
+  __m128i to_first_;
+  __m128i to_second_;
+  __m256i first_places_;
+  __m256i second_places_;
+  __m256i from_byte_;
+  __m256i from_bit_;
+};
+
+/// For each set of lanes of 16 bytes, which bytes bring words that follow each other to these lanes, in order.
+template <class Word>
+struct Expansions {
+  static constexpr unsigned kLanes = 16 / sizeof(Word);
+  alignas(16) std::uint8_t from_byte[1U << kLanes][16] = {};
+
+  constexpr Expansions() {
+    for (unsigned lanes = 0; lanes < 1U << kLanes; ++lanes) {
+      unsigned next = 0;
+      for (unsigned i = 0; i < 16; ++i) {
+        const bool is_taken = (lanes >> (i / sizeof(Word)) & 1U) != 0;
+        from_byte[lanes][i] = static_cast<std::uint8_t>(is_taken ? next++ : 0);
+      }
+    }
+  }
+};
+template <class Word>
+constexpr Expansions<Word> kExpansions;
+
+/// Which words of two vectors are exceptions: a set of lanes for each half of a vector, in order.
+template <class Word>
+struct MarkedLanes {
+  unsigned of_half[4];
+
+  MarkedLanes(__m256i first, __m256i second) {
+    if constexpr (sizeof(Word) == 2) {
+      const auto bits = static_cast<std::uint32_t>(_mm256_movemask_epi8(_mm256_packs_epi16(first, second)));
+      of_half[0] = bits & 0xFF;
+      of_half[1] = bits >> 16 & 0xFF;
+      of_half[2] = bits >> 8 & 0xFF;
+      of_half[3] = bits >> 24;
+    } else {
+      const auto low = static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(first)));
+      const auto high = static_cast<std::uint32_t>(_mm256_movemask_ps(_mm256_castsi256_ps(second)));
+      of_half[0] = low & 0xF;
+      of_half[1] = low >> 4;
+      of_half[2] = high & 0xF;
+      of_half[3] = high >> 4;
+    }
+  }
+};
+
+/// Words that follow each other from `next` on in those lanes of a vector that are set; moves `next` behind them.
+template <class Word>
+inline __m256i expanded(const std::byte*& next, unsigned low_lanes, unsigned high_lanes) {
+  const std::byte* const middle = next + static_cast<unsigned>(__builtin_popcount(low_lanes)) * sizeof(Word);
+  const __m256i words = load_halves(next, middle);
+  next = middle + static_cast<unsigned>(__builtin_popcount(high_lanes)) * sizeof(Word);
+  const auto& from_byte = kExpansions<Word>.from_byte;
+  return _mm256_shuffle_epi8(words, load_halves(from_byte[low_lanes], from_byte[high_lanes]));
+}
+
+/// Lanes of words below `count`, which may be negative.
+template <class Word>
+inline __m256i lanes_below(std::int64_t count) {
+  if constexpr (sizeof(Word) == 2) {
+    const __m256i numbers = _mm256_set_epi16(15, 14, 13, 12, 11, 10, 9, 8, 7, 6, 5, 4, 3, 2, 1, 0);
+    return _mm256_cmpgt_epi16(_mm256_set1_epi16(static_cast<short>(count)), numbers);
+  } else {
+    const __m256i numbers = _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0);
+    return _mm256_cmpgt_epi32(_mm256_set1_epi32(static_cast<int>(count)), numbers);
+  }
+}
+
+/// Expands a row two vectors at a time: what finds their exceptions is shared. A function of its own, or its constants
+/// do not stay in registers.
+template <class Word, Join kJoin, bool kHasColumnBases, bool kPastCaches>
+__attribute__((noinline)) bool join_words(const RowLayout& layout, const std::byte* src,
+                                          std::uint64_t num_exception_bytes, std::byte* dst) {
+  constexpr std::uint64_t kWords = kVectorBytes / sizeof(Word);
+  const PlacedFields<Word, kJoin == Join::kRotated> fields(layout);
+  const __m256i marker = Words<Word>::set(layout.marker);
+  const __m256i base = load_vector(layout.bases);
+  const __m256i magnitude = Words<Word>::set(~layout.dropped);
+  const __m128i sign_shift = shift_count(8 * sizeof(Word) - 1 - layout.dropped_bits);
+  const std::uint64_t plane_step = kWords * layout.field_bits / 8;
+  const std::byte* const column_bases = layout.bases;
+  const std::uint64_t row_bytes = layout.row_bytes;
+  const std::byte* next = src + layout.plane_bytes;
+  const std::byte* const end = next + num_exception_bytes;
+
+  const auto word_of = [&](__m256i value) {
+    if constexpr (kJoin == Join::kAsIs) return value;
+    const __m256i half = Words<Word>::shift_right(value, shift_count(1));
+    return _mm256_or_si256(kJoin == Join::kRotated ? half : _mm256_and_si256(half, magnitude),
+                           Words<Word>::shift_left(value, sign_shift));
+  };
+  struct Vector {
+    __m256i words;
+    __m256i is_exception;
+  };
+  const auto vector_at = [&](std::uint64_t offset, const std::byte* plane) __attribute__((always_inline)) {
+    const __m256i field = fields.take(plane);
+    const __m256i value = Words<Word>::add(field, kHasColumnBases ? load_vector(column_bases + offset) : base);
+    return Vector{word_of(value), Words<Word>::equal(field, marker)};
+  };
+  const auto complete = [&](const Vector& vector, unsigned low_lanes, unsigned high_lanes) {
+    return _mm256_blendv_epi8(vector.words, expanded<Word>(next, low_lanes, high_lanes), vector.is_exception);
+  };
+  std::uint64_t offset = 0;
+  for (; offset + 2 * kVectorBytes <= row_bytes; offset += 2 * kVectorBytes, src += 2 * plane_step) {
+    if (next > end) return false;
+    const Vector first = vector_at(offset, src);
+    const Vector second = vector_at(offset + kVectorBytes, src + plane_step);
+    const MarkedLanes<Word> marked(first.is_exception, second.is_exception);
+    put_vector<kPastCaches>(dst + offset, complete(first, marked.of_half[0], marked.of_half[1]));
+    put_vector<kPastCaches>(dst + offset + kVectorBytes, complete(second, marked.of_half[2], marked.of_half[3]));
+  }
+  if (next > end) return false;
+  if (offset < row_bytes) {
+    const std::uint64_t left = row_bytes - offset;
+    const auto num_words = static_cast<std::int64_t>(left / sizeof(Word));
+    Vector first = vector_at(offset, src);
+    Vector second = vector_at(offset + kVectorBytes, src + plane_step);
+    first.is_exception = _mm256_and_si256(first.is_exception, lanes_below<Word>(num_words));
+    second.is_exception =
+        _mm256_and_si256(second.is_exception, lanes_below<Word>(num_words - static_cast<std::int64_t>(kWords)));
+    const MarkedLanes<Word> marked(first.is_exception, second.is_exception);
+    std::byte words[2 * kVectorBytes];
+    store_vector(words, complete(first, marked.of_half[0], marked.of_half[1]));
+    store_vector(words + kVectorBytes, complete(second, marked.of_half[2], marked.of_half[3]));
+    __builtin_memcpy(dst + offset, words, left);
+  }
+  return next <= end;
+}
+
+template <class Word, bool kIsSigned>
+inline bool join_row(const RowLayout& layout, const std::byte* src, std::uint64_t num_exception_bytes, std::byte* dst) {
+  if constexpr (sizeof(Word) == 2 || sizeof(Word) == 4) {
+    if (layout.field_bits <= Pairs<Word>::kMaxFieldBits) {
+      return with_join<kIsSigned>(layout, [&](auto join, auto has_column_bases) {
+        return layout.past_caches && can_pass_caches(dst)
+                   ? join_words<Word, join, has_column_bases, true>(layout, src, num_exception_bytes, dst)
+                   : join_words<Word, join, has_column_bases, false>(layout, src, num_exception_bytes, dst);
+      });
+    }
+  }
+  return join_chunks<Word, kIsSigned>(layout, src, num_exception_bytes, dst);
+}
+
+/// Orders stores that went past the caches before what follows.
+inline void finish_stores() {
+  _mm_sfence();
+}
