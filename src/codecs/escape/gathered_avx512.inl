@@ -314,6 +314,19 @@ constexpr std::uint64_t kGroupRows = 4;
 /// Bytes for the symbols of a group.
 constexpr std::uint64_t kGroupSymbols = kGroupRows * kGroupColumns;
 
+/// Rows of these sizes that are written past the caches, of words of two bytes, are requested once more, into the first
+/// cache: they have arrived in the second one by then. They take 5 to 10 % less time so; shorter ones took up to 5 %
+/// more, longer ones as much as before, and words of four bytes a tenth more (Zen 4, 2026-11-22).
+constexpr std::uint64_t kLeastRequestedBytes = 512;
+constexpr std::uint64_t kMostRequestedBytes = 1023;
+
+inline void request(const StoredRow* rows, std::uint64_t num_rows) {
+  for (std::uint64_t i = 0; i < num_rows; ++i) {
+    for (std::uint64_t at = 0; at < rows[i].num_bytes; at += 64) __builtin_prefetch(rows[i].data + at);
+    __builtin_prefetch(rows[i].data + rows[i].num_bytes - 1);
+  }
+}
+
 /// As decode_in_turn, but that it may also stop before a row with very many escapes.
 template <class Word, bool kPastCaches>
 std::uint64_t decode_rows(const RowLayout& layout, const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) {
@@ -324,7 +337,11 @@ std::uint64_t decode_rows(const RowLayout& layout, const StoredRow* rows, std::u
   EscapeFinder finder(layout, Turn(has_shifts ? 0 : layout.shape.symbol_at % 8), symbols, kGroupSymbols);
   JoinRows* const join =
       has_shifts ? joining<Word, kPastCaches, false>(layout) : joining<Word, kPastCaches, true>(layout);
-  const std::uint64_t most = num_rows <= RowCodec::kGatheredRows ? kGroupRows : 1;
+  const bool is_gathered = num_rows <= RowCodec::kGatheredRows;
+  if (kPastCaches && sizeof(Word) == 2 && is_gathered && layout.row_bytes >= kLeastRequestedBytes &&
+      layout.row_bytes <= kMostRequestedBytes)
+    request(rows, num_rows);
+  const std::uint64_t most = is_gathered ? kGroupRows : 1;
   std::uint64_t first = 0;
   while (first < num_rows) {
     finder.clear();
