@@ -43,18 +43,24 @@ struct Words<std::uint32_t> {
 /// Where rows can be written past the caches: memory from numpy or `new` begins 16 bytes behind a line.
 constexpr std::uintptr_t kStreamedBytes = 16;
 
+template <std::uintptr_t kAlignment = kStreamedBytes>
 inline bool can_pass_caches(const std::byte* dst) {
-  return reinterpret_cast<std::uintptr_t>(dst) % kStreamedBytes == 0;
+  static_assert(kAlignment % kStreamedBytes == 0);
+  return reinterpret_cast<std::uintptr_t>(dst) % kAlignment == 0;
 }
 
-/// Writes a vector; past the caches where that is wanted, of which `can_pass_caches` must hold then. By halves: lines
-/// are put together from them as well as from vectors.
+/// Writes a vector; past the caches where that is wanted, of which `can_pass_caches` must hold then. Where it does not
+/// begin with a multiple of its size, by halves: lines are put together from these, too.
 template <bool kPastCaches>
 inline void put_vector(std::byte* dst, __m256i bytes) {
   if constexpr (kPastCaches) {
-    auto* const halves = reinterpret_cast<__m128i*>(dst);
-    _mm_stream_si128(halves, _mm256_castsi256_si128(bytes));
-    _mm_stream_si128(halves + 1, _mm256_extracti128_si256(bytes, 1));
+    if (reinterpret_cast<std::uintptr_t>(dst) % sizeof(bytes) == 0) {
+      _mm256_stream_si256(reinterpret_cast<__m256i*>(dst), bytes);
+    } else {
+      auto* const halves = reinterpret_cast<__m128i*>(dst);
+      _mm_stream_si128(halves, _mm256_castsi256_si128(bytes));
+      _mm_stream_si128(halves + 1, _mm256_extracti128_si256(bytes, 1));
+    }
   } else {
     store_vector(dst, bytes);
   }
