@@ -241,13 +241,13 @@ def test_any_operations(steps: list[Any], chunk: int, tail: int, window: int, re
                 assert_same(ours[1], theirs[1])
 
 
-def filled(num_layers: int = 3, tokens: int = 100, **options: Any) -> tuple[KVCache, Any]:
+def filled(num_layers: int = 3, tokens: int = 100, batch: int = 2, **options: Any) -> tuple[KVCache, Any]:
     """Return a cache of random tokens, and transformers' own with the same."""
     config = CONFIGS["llama"]()
     config.num_hidden_layers = num_layers
     cache, expected = KVCache(config, **{**SMALL, **options}), DynamicCache(config=config)
     for layer in range(num_layers):
-        kv = states(tokens, 2, layer), states(tokens, 2, layer + 50)
+        kv = states(tokens, batch, layer), states(tokens, batch, layer + 50)
         cache.update(*kv, layer)
         expected.update(*kv, layer)
     return cache, expected
@@ -298,6 +298,22 @@ def test_beams_share_what_is_compressed() -> None:
     assert cache.nbytes < 3 * before  # only the tails are eight times as large
 
 
+@pytest.mark.parametrize("way", ["begun", "selected", "repeated"])
+def test_a_batch_of_nothing(way: str) -> None:
+    """It has tokens nevertheless, as many as were added."""
+    cache, _ = filled(tokens=45, batch=0 if way == "begun" else 2)
+    if way == "selected":
+        cache.batch_select_indices(torch.tensor([], dtype=torch.long))
+    if way == "repeated":
+        cache.batch_repeat_interleave(0)
+    cache.crop(-7)
+    cache.layers[0].offload()
+    held = cache.layers[0].keys
+    full = cache.update(held, held, 0)
+    assert cache.get_seq_length() == 76
+    assert all(each.shape == (0, 2, 76, 16) for each in [*full, cache.layers[0].keys, cache.layers[0].values])
+
+
 def test_inference_mode_and_no_grad_may_alternate(llama: Any) -> None:
     cache, expected = KVCache(llama.config, **SMALL), DynamicCache(config=llama.config)
     for i, mode in enumerate([torch.inference_mode, torch.no_grad, torch.inference_mode, torch.no_grad]):
@@ -334,6 +350,12 @@ def test_states_that_do_not_continue_the_cache(wrong: Any, message: str) -> None
     with pytest.raises(sb.InvalidArgumentError, match=message):
         cache.update(wrong(states(1, 2, 0)), states(1, 2, 0), 0)
     assert_same(cache.layers[0].keys, expected.layers[0].keys)
+
+
+def test_states_without_values() -> None:
+    nothing = states(20, 1, 0).to("meta")
+    with pytest.raises(sb.UnsupportedError, match="keys are on the device meta"):
+        KVCache(CONFIGS["llama"](), **SMALL).update(nothing, nothing, 0)
 
 
 def test_as_many_values_as_keys() -> None:

@@ -14,7 +14,7 @@ from torch import Tensor
 from .. import _gpu_fit
 from .._fit import Fit
 from .._kinds import NUMPY
-from ..errors import InvalidArgumentError
+from ..errors import InvalidArgumentError, UnsupportedError
 from ..tensor import CompressedTensor
 from ._kv_workers import Workers
 
@@ -132,13 +132,15 @@ class Store:
         return int(batch * heads * size * self.tail.element_size())
 
     def check(self, states: Tensor, what: str) -> None:
-        """Raise InvalidArgumentError unless states continue those that there are."""
+        """Raise InvalidArgumentError unless states continue those that there are, UnsupportedError for their device."""
         tail = self.tail
         wanted = (*tail.shape[:2], tail.shape[3])
         if states.dim() != 4 or (*states.shape[:2], states.shape[3]) != wanted:
             batch, heads, size = wanted
             shape = f"({batch}, {heads}, tokens, {size})"
             raise InvalidArgumentError(f"{what} have shape {tuple(states.shape)}, and the cache holds {shape}")
+        if tail.device.type not in ("cpu", "cuda"):
+            raise UnsupportedError(f"{what} are on the device {tail.device}: a cache is on a CPU or a CUDA GPU")
         if states.dtype != tail.dtype or states.device != tail.device:
             held = f"{tail.dtype} on {tail.device}"
             raise InvalidArgumentError(f"{what} are {states.dtype} on {states.device}, and the cache holds {held}")
@@ -148,7 +150,8 @@ class Store:
         held = self.tail.shape[2]
         tail = torch.cat([self.tail, states.detach()], dim=2) if held else states.detach()
         length = self.options.chunk_length
-        num_chunks = max(tail.shape[2] - self.options.tail_length, 0) // length
+        # Tokens of no sequence take no memory as they are.
+        num_chunks = max(tail.shape[2] - self.options.tail_length, 0) // length if len(tail) else 0
         self._compress([tail[:, :, i * length : (i + 1) * length] for i in range(num_chunks)], workers)
         if num_chunks or not held:  # a copy, so that the prompt's memory is not kept for the sake of its end
             tail = tail[:, :, num_chunks * length :].clone()
@@ -156,7 +159,7 @@ class Store:
 
     def compress_tail(self, workers: Workers) -> None:
         """Compress all that is not compressed yet."""
-        if self.tail.shape[2]:
+        if self.tail.shape[2] and len(self.tail):
             self._compress([self.tail], workers)
             self.tail = self.tail[:, :, :0].clone()
 
@@ -221,6 +224,11 @@ class Store:
 
     def select(self, index: list[int]) -> None:
         """Keep some sequences of the batch, in some order."""
+        if not index:
+            _, heads, _, size = self.tail.shape
+            self.tail = self.tail.new_empty((0, heads, self.length, size))
+            self.chunks, self.skipped = [], 0
+            return
         self.chunks = [chunk.select(index) for chunk in self.chunks]
         self.tail = self.tail.index_select(0, torch.tensor(index, device=self.tail.device))
 
