@@ -396,6 +396,38 @@ def test_a_file_that_is_cut_short_or_not_there(tmp_path: Path) -> None:
 # What is refused, and what is not
 
 
+class Transposed(nn.Module):
+    """Weights in other orders than C's: a transposed one, one with channels last; and one without elements."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.turned = nn.Parameter(torch.randn(40, 50, 60).permute(2, 0, 1))
+        self.convolution = nn.Conv2d(8, 16, 3).to(memory_format=torch.channels_last)
+        self.nothing = nn.Parameter(torch.empty(0, 3))
+        self.number = nn.Parameter(torch.tensor([1.5]))
+
+    def forward(self, x: Any) -> Any:
+        return self.convolution(x) * self.number + self.turned.sum() + self.nothing.sum()
+
+
+@pytest.mark.parametrize("options", [{}, {"resident": True}, {"budget": 1 << 30}])
+def test_weights_lie_as_they_lay(options: dict[str, Any]) -> None:
+    """Sums depend on it, and which kernels torch takes."""
+    torch.manual_seed(0)
+    model = Transposed().eval()
+    strides = {name: parameter.stride() for name, parameter in model.named_parameters()}
+    before = state_of(model)
+    x = torch.randn(2, 8, 20, 20)
+    with torch.no_grad():
+        wanted = model(x)
+        offload = cpu_offload(model, **options)
+        assert_same_bits(model(x), wanted)
+    assert model.state_dict()["turned"].stride() == strides["turned"]
+    offload.remove()
+    assert {name: parameter.stride() for name, parameter in model.named_parameters()} == strides
+    assert_same_state(state_of(model), before)
+
+
 @pytest.mark.parametrize("budget", [-1, 0.5, True, "1 GB"])
 def test_budgets_that_are_none(budget: Any) -> None:
     with pytest.raises(sb.InvalidArgumentError, match="budget"):
@@ -417,6 +449,14 @@ def test_arguments_that_make_no_sense() -> None:
     if not torch.cuda.is_available():
         with pytest.raises(sb.DeviceError):
             cpu_offload(nn.Sequential(Block(), Block(), Block()).eval(), "cuda")
+
+
+def test_a_dtype_that_is_not_compressed_is_named() -> None:
+    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3, dtype=torch.complex128)).eval()
+    before = state_of(model)
+    with pytest.raises(sb.UnsupportedError, match=r"'1\.weight'.*complex128"):
+        cpu_offload(model)
+    assert_same_state(state_of(model), before)
 
 
 def test_offloaded_once() -> None:

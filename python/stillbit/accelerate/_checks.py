@@ -73,6 +73,7 @@ def given(weights: Any, wanted: list[Weight]) -> dict[Weight, CompressedTensor]:
                 f"{where}: {weight.name!r} is {tensor.dtype_name} of shape {tensor.shape}, the model's is "
                 f"{weight.dtype} of shape {tuple(weight.shape)}"
             )
+        weight.order = ()  # as it is compressed
         found[weight] = tensor
     return found
 

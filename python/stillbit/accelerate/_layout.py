@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from ..errors import InvalidArgumentError
 
@@ -31,6 +31,24 @@ class Weight:
     places: list[tuple[nn.Module, str]] = field(default_factory=list)  # modules that have it, and what they call it
     units: set[Unit] = field(default_factory=set)
     stays: bool = False
+    order: tuple[int, ...] = ()  # of its dimensions in memory, where that is not C order
+
+    def in_memory(self, tensor: Tensor) -> Tensor:
+        """Return a tensor of the weight's shape with its dimensions as they lie in memory: in C order."""
+        return tensor.permute(self.order) if self.order else tensor
+
+    def empty(self, device: torch.device) -> Tensor:
+        """Return memory for it, laid out as the parameter is."""
+        return self.of_memory(torch.empty(self.nbytes, dtype=torch.uint8, device=device))
+
+    def of_memory(self, memory: Tensor) -> Tensor:
+        """Return the weight that lies in some bytes."""
+        lying = memory.view(self.dtype).view([self.shape[i] for i in self.order] if self.order else self.shape)
+        return self.of_tensor(lying)
+
+    def of_tensor(self, lying: Tensor) -> Tensor:
+        """Undo `in_memory`."""
+        return lying.permute([self.order.index(i) for i in range(len(self.order))]) if self.order else lying
 
     @property
     def aligned_nbytes(self) -> int:
@@ -105,11 +123,22 @@ def _add(
     weights: dict[int, Weight], unit: Unit, module: nn.Module, key: str, name: str, parameter: nn.Parameter
 ) -> None:
     nbytes = parameter.numel() * parameter.element_size()
-    weight = weights.setdefault(id(parameter), Weight(name, parameter, parameter.shape, parameter.dtype, nbytes))
+    made = Weight(name, parameter, parameter.shape, parameter.dtype, nbytes, order=_order(parameter))
+    weight = weights.setdefault(id(parameter), made)
     weight.names.append(name)
     weight.places.append((module, key))
     weight.units.add(unit)
     unit.weights.setdefault(weight, []).append((module, key))
+
+
+def _order(parameter: Tensor) -> tuple[int, ...]:
+    """Return how the dimensions of a transposed weight, or one with channels last, lie in memory.
+
+    What is computed with it depends on that: kernels are chosen, and sums taken, by strides.
+    """
+    order = tuple(sorted(range(parameter.dim()), key=parameter.stride, reverse=True))
+    is_other = not parameter.is_contiguous() and parameter.permute(order).is_contiguous()
+    return order if is_other else ()
 
 
 def nesting(model: nn.Module, units: Iterable[Unit]) -> int:

@@ -113,7 +113,7 @@ class Offload:
             self._arrange(units, packed, budget, resident, num_threads)
         except BaseException:  # the model is as it was
             for weight, tensor in taken.items():
-                weight.parameter.data = tensor.torch().to(self._was_on[weight][0])
+                weight.parameter.data = weight.of_tensor(tensor.torch()).to(self._was_on[weight][0])
             raise
         self._take_weights(packed)
         self._attach()
@@ -267,7 +267,7 @@ class Offload:
         """Move what stays to the device, and let go of the rest."""
         for weight in self._weights:
             if weight.stays:
-                self._replace(weight, packed.pop(weight).torch().to(self._device))
+                self._replace(weight, weight.of_tensor(packed.pop(weight).torch()).to(self._device))
             else:
                 _let_go(weight)
             weight.parameter.requires_grad_(False)
@@ -302,8 +302,8 @@ class Offload:
         weight.parameter.requires_grad_(requires_grad)
 
     def _expanded(self, weight: Weight) -> Tensor:
-        value = torch.empty(weight.shape, dtype=weight.dtype, device=self._device)
-        self._rests[weight].expand(value)
+        value = weight.empty(self._device)
+        self._rests[weight].expand(weight.in_memory(value))
         return value
 
     def _fill_state_dict(self, module: nn.Module, state: dict[str, Any], prefix: str, metadata: Any) -> None:
@@ -321,7 +321,10 @@ class Offload:
 def _take_compressed(weights: list[Weight], taken: dict[Weight, CompressedTensor]) -> dict[Weight, CompressedTensor]:
     """Compress weights one after the other, and let go of each, so that there is never much more than they take."""
     for weight in weights:
-        tensor = compressed(weight.parameter, 0)
+        try:
+            tensor = compressed(weight.in_memory(weight.parameter), 0)
+        except Error as error:
+            raise type(error)(f"the weight {weight.name!r}: {error}") from None
         taken[weight] = tensor
         _let_go(weight)
     return taken

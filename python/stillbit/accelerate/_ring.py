@@ -55,13 +55,13 @@ class Slot:
         views = []
         begin = 0
         for weight in unit.moving():
-            memory = self.memory[begin : begin + weight.nbytes].view(weight.dtype)
-            views.append((weight, nn.Parameter(memory.view(weight.shape), requires_grad=False)))
+            memory = self.memory[begin : begin + weight.nbytes]
+            views.append((weight, nn.Parameter(weight.of_memory(memory), requires_grad=False)))
             begin += weight.aligned_nbytes
         return views
 
 
-Job = tuple[str, RestingWeight, nn.Parameter]  # name, what to expand, where to
+Job = tuple[str, RestingWeight, Tensor]  # name, what to expand, where to
 
 
 class Expander(Protocol):
@@ -226,7 +226,9 @@ class Ring:
             self._expander.abandon(slot)
         slot.unit = None  # until it has begun
         parameters = slot.parameters(unit)
-        self._expander.start(slot, [(weight.name, self._rests[weight], out) for weight, out in parameters])
+        self._expander.start(
+            slot, [(weight.name, self._rests[weight], weight.in_memory(out)) for weight, out in parameters]
+        )
         slot.unit, slot.is_prefetched = unit, False
         self.statistics.num_expanded += 1
         self.statistics.expanded_nbytes += sum(weight.nbytes for weight, _ in parameters)
