@@ -55,7 +55,7 @@ class HeaderReader {
   bool string(string_t& value) {
     if (!std::exchange(have_key_, false)) return fail("unexpected string");
     if (state_ == State::kMetadata) {
-      header.metadata.emplace(key_, value);
+      header.metadata.emplace(key_, std::move(value));  // the manifest may be long
       return true;
     }
     if (state_ == State::kEntry && key_ == "dtype" && !has_dtype_) {

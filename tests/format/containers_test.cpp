@@ -181,6 +181,72 @@ TEST(Manifest, NestingAndUnknownMembersCostNothing) {
   EXPECT_TRUE(find_manifest(header_with_manifest(unknown)).ok());
 }
 
+std::string fault_of(const std::string& text) {
+  const auto found = find_manifest(header_with_manifest(text));
+  return found.ok() ? "none" : found.fault().message;
+}
+
+TEST(Manifest, MalformedOnesSayWhatIsWrong) {
+  const std::string fields = R"("payload":"p","dtype":"F32","codec":"raw","packing":"packed")";
+  const auto of_entry = [](const std::string& entry) {
+    return fault_of(R"({"version":1,"metadata":{},"tensors":[)" + entry + "]}");
+  };
+  const std::pair<std::string, std::string> cases[] = {
+      {fault_of(""), "not valid JSON near byte"},
+      {fault_of(R"({"version":1,"metadata":{},"tensors":[]} x)"), "not valid JSON near byte"},
+      {fault_of(R"({"version":1,"metadata":{},"tensors":[)"), "not valid JSON near byte"},
+      {fault_of(std::string("{}\0", 3)), "not valid JSON"},
+      {fault_of("\xEF\xBB\xBF{}"), "not valid JSON"},
+      {fault_of("3"), "there is a number"},
+      {fault_of("[]"), "there is an array"},
+      {fault_of("{}"), "there is no \"version\""},
+      {fault_of(R"({"version":1,"tensors":[]})"), "there is no \"metadata\""},
+      {fault_of(R"({"version":1,"metadata":{}})"), "there are no \"tensors\""},
+      {fault_of(R"({"version":"1","metadata":{},"tensors":[]})"), "there is a string as \"version\""},
+      {fault_of(R"({"version":-1,"metadata":{},"tensors":[]})"), "there is a negative number as \"version\""},
+      {fault_of(R"({"version":1,"metadata":{"a":1},"tensors":[]})"), "there is a number as \"a\""},
+      {fault_of(R"({"version":1,"metadata":{"a":{"b":"c"}},"tensors":[]})"), "there is an object as \"a\""},
+      {fault_of(R"({"version":1,"metadata":[],"tensors":[]})"), "there is an array as \"metadata\""},
+      {fault_of(R"({"version":1,"metadata":{},"tensors":{}})"), "there is an object as \"tensors\""},
+      {of_entry("null"), "there is null among the tensors"},
+      {of_entry("[[1]]"), "there is an array among the tensors"},
+      {of_entry("{" + fields + R"(,"shape":[1]})"), "tensor 0 has no \"name\""},
+      {of_entry("{" + fields + R"(,"name":"x"})"), "tensor \"x\" has no \"shape\""},
+      {of_entry(R"({"name":7,"shape":[1],)" + fields + "}"), "there is a number as \"name\" of tensor 0"},
+      {of_entry(R"({"name":"x","shape":[1,-1],)" + fields + "}"), "a negative number in the shape of tensor \"x\""},
+      {of_entry(R"({"name":"x","shape":[1.5],)" + fields + "}"), "there is a fraction in the shape"},
+      {of_entry(R"({"name":"x","shape":[[1]],)" + fields + "}"), "there is an array in the shape"},
+      {of_entry(R"({"name":"x","shape":"1",)" + fields + "}"), "there is a string as \"shape\""},
+      {of_entry(R"({"name":["x"],"shape":[1],)" + fields + "}"), "there is an array as \"name\""},
+  };
+  for (const auto& [found, wanted] : cases) {
+    EXPECT_NE(found.find("manifest is malformed: "), std::string::npos) << found;
+    EXPECT_NE(found.find(wanted), std::string::npos) << found << " instead of " << wanted;
+  }
+}
+
+TEST(Manifest, LaterVersionsAreNamedWhateverElseTheySay) {
+  for (const std::string tensors : {"[]", "7", R"([{"shape":"none"}])"}) {
+    const std::string found = fault_of(R"({"metadata":[1],"tensors":)" + tensors + R"(,"version":2})");
+    EXPECT_NE(found.find("manifest version 2"), std::string::npos) << found;
+  }
+}
+
+TEST(Manifest, WhatIsNotKnownIsPassedOver) {
+  SafetensorsHeader header = header_with_manifest(
+      R"({"x":[{"tensors":1}],"version":1,"y":null,"metadata":{"a":"b"},"tensors":[{"name":"n","z":{"name":[1,{}]},)"
+      R"("payload":"p","dtype":"F32","shape":[],"shape":[2,3],"codec":"raw","packing":"packed","w":1.5,)"
+      R"("prices":{"raw":9,"ibp":"?","escape":[4],"rans":-1}}]})");
+  header.entries = header_with_payloads({"p"}).entries;
+  const auto found = unwrap(find_manifest(header));
+  ASSERT_TRUE(found.has_value());
+  ASSERT_EQ(found->tensors.size(), 1U);
+  EXPECT_EQ(found->tensors[0].name, "n");
+  EXPECT_EQ(found->tensors[0].shape, (std::vector<std::uint64_t>{2, 3}));
+  EXPECT_EQ(found->tensors[0].prices, (std::map<std::string, std::uint64_t>{{"raw", 9}}));
+  EXPECT_EQ(found->metadata, (std::map<std::string, std::string>{{"a", "b"}}));
+}
+
 TEST(Manifest, ReservedKeysAreNotOverwritten) {
   SafetensorsHeader header;
   EXPECT_FALSE(attach({{{"stillbit", "mine"}}, {}}, header).ok());
