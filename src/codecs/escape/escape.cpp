@@ -3,13 +3,19 @@
 #include "codecs/escape/account.hpp"
 #include "codecs/escape/kernels.hpp"
 
+#include <mutex>
+#include <optional>
+
 namespace stillbit::escape {
 namespace {
 
 class EscapeCodec final : public RowCodec {
  public:
   EscapeCodec(const Plan& plan, cpu::Isa isa)
-      : plan_(plan), plan_bytes_(serialize(plan)), storage_(plan), kernels_(kernels(plan.view_bytes, isa)) {}
+      : plan_(plan),
+        plan_bytes_(serialize(plan)),
+        storage_(plan, LayoutUse::kDecoding),
+        kernels_(kernels(plan.view_bytes, isa)) {}
 
   [[nodiscard]] Codec codec() const noexcept override { return Codec::kEscape; }
   [[nodiscard]] const std::vector<std::byte>& plan() const noexcept override { return plan_bytes_; }
@@ -20,10 +26,10 @@ class EscapeCodec final : public RowCodec {
   }
 
   void measure(const std::byte* rows, std::uint64_t num_rows, std::uint32_t* sizes) const override {
-    kernels_.measure(storage_.layout(), rows, num_rows, sizes);
+    kernels_.measure(encoding_layout(), rows, num_rows, sizes);
   }
   std::uint64_t encode(const std::byte* row, std::byte* dst) const override {
-    return kernels_.encode(storage_.layout(), row, dst);
+    return kernels_.encode(encoding_layout(), row, dst);
   }
   std::uint64_t decode(const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) const override {
     return kernels_.decode(storage_.layout(), rows, num_rows, dst);
@@ -34,9 +40,17 @@ class EscapeCodec final : public RowCodec {
   void account(const StoredRow& row, RowAccount& account) const override { escape::account(plan_, row, account); }
 
  private:
+  /// Made when it is first asked for: whoever opens a file with thousands of tensors mostly encodes none.
+  [[nodiscard]] const RowLayout& encoding_layout() const {
+    std::call_once(has_encoding_, [this] { encoding_.emplace(plan_, LayoutUse::kEncodingToo); });
+    return encoding_->layout();
+  }
+
   Plan plan_;
   std::vector<std::byte> plan_bytes_;
   RowLayoutStorage storage_;
+  mutable std::once_flag has_encoding_;
+  mutable std::optional<RowLayoutStorage> encoding_;
   const Kernels& kernels_;
 };
 

@@ -141,7 +141,7 @@ std::uint64_t minimum_row_bytes(const Plan& plan) noexcept {
          (plan.row_shifts ? plan.symbol_size() : 0);
 }
 
-RowLayoutStorage::RowLayoutStorage(const Plan& plan) {
+RowLayoutStorage::RowLayoutStorage(const Plan& plan, LayoutUse use) {
   const unsigned word_bits = 8 * plan.view_bytes;
   WordShape& shape = layout_.shape;
   shape.fixed_bits = plan.fixed_bits();
@@ -172,17 +172,37 @@ RowLayoutStorage::RowLayoutStorage(const Plan& plan) {
   layout_.code_bytes = ceil_div(layout_.num_columns * plan.tiers[0].bits, 8);
   layout_.minimum_row_bytes = minimum_row_bytes(plan);
 
-  const std::size_t num_symbols = std::max<std::size_t>(256, std::size_t{1} << plan.symbol_bits);
   layout_.num_tiers = static_cast<unsigned>(plan.tiers.size());
+  for (unsigned i = 0; i < layout_.num_tiers; ++i) {
+    const Tier& tier = plan.tiers[i];
+    layout_.tier_bits[i] = tier.bits;
+    for (std::size_t code = 1; code <= tier.symbols.size(); ++code) {
+      layout_.symbol_of_code[i][code] = tier.symbols[code - 1];
+      layout_.low_byte_of_code[i][code] = static_cast<std::uint8_t>(tier.symbols[code - 1]);
+    }
+  }
+  if (use == LayoutUse::kEncodingToo) lay_out_symbols(plan);
+  layout_.row_shifts = plan.row_shifts;
+  if (!plan.column_shifts.empty()) {
+    const unsigned symbol_size = plan.symbol_size();
+    column_shifts_.resize((layout_.num_columns + kPadding) * symbol_size);
+    for (std::uint64_t i = 0; i < layout_.num_columns; ++i) {
+      const std::uint16_t shift = plan.column_shifts[i % plan.column_shifts.size()];
+      std::memcpy(column_shifts_.data() + i * symbol_size, &shift, symbol_size);
+    }
+    layout_.column_shifts = column_shifts_.data();
+  }
+}
+
+/// What encoding asks of a symbol: which tier has it, and by what code.
+void RowLayoutStorage::lay_out_symbols(const Plan& plan) {
+  const std::size_t num_symbols = std::max<std::size_t>(256, std::size_t{1} << plan.symbol_bits);
   tier_of_symbol_.assign(num_symbols, static_cast<std::uint8_t>(layout_.num_tiers));
   for (unsigned i = layout_.num_tiers; i-- > 0;) {
     const Tier& tier = plan.tiers[i];
-    layout_.tier_bits[i] = tier.bits;
     code_of_symbol_[i].assign(num_symbols, 0);
     for (std::size_t code = tier.symbols.size(); code > 0; --code) {
       const std::uint16_t symbol = tier.symbols[code - 1];
-      layout_.symbol_of_code[i][code] = symbol;
-      layout_.low_byte_of_code[i][code] = static_cast<std::uint8_t>(symbol);
       code_of_symbol_[i][symbol] = static_cast<std::uint8_t>(code);
       tier_of_symbol_[symbol] = static_cast<std::uint8_t>(i);
     }
@@ -195,27 +215,17 @@ RowLayoutStorage::RowLayoutStorage(const Plan& plan) {
       beyond_of_symbol_[symbol] |= std::uint64_t{1} << (i * kCounterBits);
   }
   layout_.beyond_of_symbol = beyond_of_symbol_.data();
-  if (plan.symbol_bits <= 8) {
-    for (unsigned symbol = 0; symbol < 256; ++symbol) {
-      for (unsigned i = 0; i < layout_.num_tiers; ++i) {
-        if (tier_of_symbol_[symbol] <= i) insert(symbol_sets_.in_tiers_up_to[i], symbol);
-        for (unsigned bit = 0; bit < layout_.tier_bits[i]; ++bit) {
-          if ((code_of_symbol_[i][symbol] >> bit & 1) != 0) insert(symbol_sets_.with_code_bit[i][bit], symbol);
-        }
+  if (plan.symbol_bits > 8) return;
+  symbol_sets_ = std::make_unique<SymbolSets>();
+  for (unsigned symbol = 0; symbol < 256; ++symbol) {
+    for (unsigned i = 0; i < layout_.num_tiers; ++i) {
+      if (tier_of_symbol_[symbol] <= i) insert(symbol_sets_->in_tiers_up_to[i], symbol);
+      for (unsigned bit = 0; bit < layout_.tier_bits[i]; ++bit) {
+        if ((code_of_symbol_[i][symbol] >> bit & 1) != 0) insert(symbol_sets_->with_code_bit[i][bit], symbol);
       }
     }
-    layout_.symbol_sets = &symbol_sets_;
   }
-  layout_.row_shifts = plan.row_shifts;
-  if (!plan.column_shifts.empty()) {
-    const unsigned symbol_size = plan.symbol_size();
-    column_shifts_.resize((layout_.num_columns + kPadding) * symbol_size);
-    for (std::uint64_t i = 0; i < layout_.num_columns; ++i) {
-      const std::uint16_t shift = plan.column_shifts[i % plan.column_shifts.size()];
-      std::memcpy(column_shifts_.data() + i * symbol_size, &shift, symbol_size);
-    }
-    layout_.column_shifts = column_shifts_.data();
-  }
+  layout_.symbol_sets = symbol_sets_.get();
 }
 
 }  // namespace stillbit::escape

@@ -8,6 +8,7 @@
 
 #include <array>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace stillbit::escape {
@@ -112,10 +113,14 @@ struct RowLayout {
 inline constexpr unsigned kCounterBits = 20;
 static_assert(kMaxRowBytes < std::uint64_t{1} << kCounterBits && kMaxTiers * kCounterBits <= 64);
 
+/// What a layout is for: who only decodes does without what encoding asks of symbols, which takes longer to make than
+/// all the rest.
+enum class LayoutUse { kDecoding, kEncodingToo };
+
 /// Owns what the pointers of a RowLayout point to.
 class RowLayoutStorage {
  public:
-  explicit RowLayoutStorage(const Plan& plan);
+  explicit RowLayoutStorage(const Plan& plan, LayoutUse use = LayoutUse::kEncodingToo);
 
   RowLayoutStorage(const RowLayoutStorage&) = delete;
   RowLayoutStorage& operator=(const RowLayoutStorage&) = delete;
@@ -123,10 +128,12 @@ class RowLayoutStorage {
   [[nodiscard]] const RowLayout& layout() const noexcept { return layout_; }
 
  private:
+  void lay_out_symbols(const Plan& plan);
+
   std::array<std::vector<std::uint8_t>, kMaxTiers> code_of_symbol_;
   std::vector<std::uint8_t> tier_of_symbol_;
   std::vector<std::uint64_t> beyond_of_symbol_;
-  SymbolSets symbol_sets_;
+  std::unique_ptr<SymbolSets> symbol_sets_;
   std::vector<std::byte> column_shifts_;
   RowLayout layout_;
 };

@@ -17,7 +17,7 @@ bool is_usual(const Plan& plan, const WarpPlan& made) {
 }  // namespace
 
 warp::PlanBytes warp_plan(const Plan& plan) {
-  const RowLayoutStorage storage(plan);
+  const RowLayoutStorage storage(plan, LayoutUse::kDecoding);
   const RowLayout& layout = storage.layout();
   WarpPlan head;
   head.rest_mask = layout.shape.rest_mask;
