@@ -54,7 +54,7 @@ class CompressedFile {
  public:
   struct Entry {
     std::string name;
-    std::filesystem::path file;                      ///< that the tensor is in: of an index, the shard
+    std::string file;                                ///< path of the one that the tensor is in: of an index, the shard
     std::shared_ptr<const CompressedTensor> tensor;  ///< tied tensors share one
   };
 

@@ -78,7 +78,7 @@ nb::typed<nb::list, Entry> entries_of(const CompressedFile& file) {
   nb::list entries;
   for (const CompressedFile::Entry& entry : file.entries()) {
     entries.append(nb::make_tuple(entry.name, name(entry.tensor->dtype()), nb::tuple(nb::cast(entry.tensor->shape())),
-                                  entry.tensor->raw_bytes(), entry.file.string()));
+                                  entry.tensor->raw_bytes(), entry.file));
   }
   return nb::typed<nb::list, Entry>(entries);
 }

@@ -10,7 +10,8 @@ CompressedFile::CompressedFile(const std::filesystem::path& path) {
   require_compressed(file);
   entries_.reserve(file.stored.size());
   for (TensorFile::StoredTensor& stored : file.stored) {
-    entries_.push_back({std::move(stored.name), stored.shard.empty() ? path : path.parent_path() / stored.shard,
+    entries_.push_back({std::move(stored.name),
+                        stored.shard.empty() ? path.string() : (path.parent_path() / stored.shard).string(),
                         std::move(stored.tensor)});
   }
 }
@@ -27,7 +28,7 @@ void CompressedFile::decompress(std::span<const Output> outputs, bool verify, un
   }
   unwrap(decompress_all(requests, num_threads, verify, [&](std::size_t request, const Fault& fault) {
     const Entry& entry = entries_[outputs[request].entry];
-    return in_context(entry.file.string(), in_context(quoted_tensor(entry.name), fault));
+    return in_context(entry.file, in_context(quoted_tensor(entry.name), fault));
   }));
 }
 
