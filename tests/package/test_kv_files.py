@@ -161,6 +161,13 @@ def described(path: Path, change: Any) -> None:
     sb.save_file(sb.load_file(path, mmap=False), path, own)
 
 
+def skip(layer: Any, num_tokens: Any) -> None:
+    """Let keys and values begin somewhere else, and all numbers agree."""
+    for store in layer["stores"]:
+        store.update(skipped=num_tokens)
+    layer.update(tokens=layer["tokens"] - num_tokens)
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -174,11 +181,34 @@ def described(path: Path, change: Any) -> None:
         lambda layer: layer["stores"].pop(),
         lambda layer: layer.update(tokens=3),
         lambda layer: layer.update(tokens="many"),
+        lambda layer: layer.update(tokens=float(layer["tokens"])),
+        lambda layer: skip(layer, -1),
+        lambda layer: skip(layer, 10_000),
+        lambda layer: skip(layer, 0.5),
     ],
 )
 def test_descriptions_that_do_not_fit_the_tables(path: Path, change: Any) -> None:
     described(path, lambda about: change(about["layers"][1]))
     with pytest.raises(sb.CorruptError, match="cache.safetensors: the tables of the cache are not those"):
+        KVCache.load(path, config_of())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[", "[]", "7", '"version"', "{}", '{"version": 1}', '{"version": 1, "config": [], "layers": []}',
+     '{"version": 1, "config": {}, "layers": 3}'],
+)  # fmt: skip
+def test_descriptions_that_are_none(path: Path, text: str) -> None:
+    own = {KEY: text, CHECK: hashlib.sha256(text.encode()).hexdigest()}
+    sb.save_file(sb.load_file(path, mmap=False), path, own)
+    with pytest.raises((sb.CorruptError, sb.MismatchError), match="cache.safetensors: "):
+        KVCache.load(path, config_of())
+
+
+@pytest.mark.parametrize("layer", [7, [], "layer", {}, {"window": None}, {"window": None, "stores": 3}])
+def test_layers_that_are_none(path: Path, layer: Any) -> None:
+    described(path, lambda about: about["layers"].__setitem__(1, layer))
+    with pytest.raises((sb.CorruptError, sb.MismatchError), match="cache.safetensors: "):
         KVCache.load(path, config_of())
 
 

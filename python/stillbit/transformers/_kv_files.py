@@ -12,7 +12,7 @@ from torch import Tensor
 from transformers.cache_utils import DummyLayer
 
 from .._compress import compress
-from ..errors import CorruptError, MismatchError, UnsupportedError
+from ..errors import CorruptError, Error, MismatchError, UnsupportedError
 from ..files import inspect_file, load_file, save_file
 from ..tensor import CompressedTensor
 from ._kv_layers import CompressedLayer, CompressedSlidingLayer
@@ -86,8 +86,13 @@ def _described_store(name: str, store: Store, tensors: dict[str, CompressedTenso
 @on_plain_tensors
 def fill(path: Any, cache: Any, device: Any) -> None:
     """Put what a file holds into a cache that is empty."""
-    about = _description(path)
-    _check_model(path, cache, about)
+    try:
+        about = _description(path)
+        _check_model(path, cache, about)
+    except Error:
+        raise
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise CorruptError(f"{path}: the description of the cache is malformed: {error!r}") from None
     tensors = load_file(path, mmap=False, like="torch")  # checks all checksums
     try:
         for number, (layer, found) in enumerate(zip(cache.layers, about["layers"])):
@@ -141,6 +146,8 @@ def _store(name: str, found: Any, tensors: Mapping[str, Any], options: Any, devi
     if tail:
         store.tail = _tail(tensors[f"{name}.tail"], (batch, heads, tail, size), dtype).to(device)
     store.skipped = found["skipped"]
+    if type(store.skipped) is not int or not 0 <= store.skipped < (store.chunks[0].length if store.chunks else 1):
+        raise ValueError(f"{name} skips {store.skipped!r} tokens")
     return store
 
 
@@ -153,5 +160,5 @@ def _tail(table: CompressedTensor, shape: tuple[int, ...], dtype: Any) -> Tensor
 def _check_lengths(layer: Any, stores: list[Store], tokens: int) -> None:
     held = stores[0].length
     window = _window(layer)
-    if held != stores[1].length or held > tokens or (window is None and held != tokens):
+    if type(tokens) is not int or held != stores[1].length or held > tokens or (window is None and held != tokens):
         raise ValueError(f"{held} keys and {stores[1].length} values for {tokens} tokens")
