@@ -3,8 +3,8 @@
 #include "codecs/escape/account.hpp"
 #include "codecs/escape/kernels.hpp"
 
+#include <memory>
 #include <mutex>
-#include <optional>
 
 namespace stillbit::escape {
 namespace {
@@ -42,7 +42,7 @@ class EscapeCodec final : public RowCodec {
  private:
   /// Made when it is first asked for: whoever opens a file with thousands of tensors mostly encodes none.
   [[nodiscard]] const RowLayout& encoding_layout() const {
-    std::call_once(has_encoding_, [this] { encoding_.emplace(plan_, LayoutUse::kEncodingToo); });
+    std::call_once(has_encoding_, [this] { encoding_ = std::make_unique<RowLayoutStorage>(plan_); });
     return encoding_->layout();
   }
 
@@ -50,7 +50,7 @@ class EscapeCodec final : public RowCodec {
   std::vector<std::byte> plan_bytes_;
   RowLayoutStorage storage_;
   mutable std::once_flag has_encoding_;
-  mutable std::optional<RowLayoutStorage> encoding_;
+  mutable std::unique_ptr<RowLayoutStorage> encoding_;
   const Kernels& kernels_;
 };
 
