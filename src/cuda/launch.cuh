@@ -2,6 +2,7 @@
 
 #include "cuda/device_warp.cuh"
 #include "cuda/launch.hpp"
+#include "warp/with_word.hpp"
 
 #include <cuda_runtime_api.h>
 
@@ -50,21 +51,6 @@ cudaError_t launch(void (*in_shared)(Job), void (*in_workspace)(Job), const Job&
   if (error != cudaSuccess) return error;
   kernel<<<job.launch.num_blocks, job.launch.num_warps * warp::kLanes, job.launch.shared_bytes, stream>>>(job);
   return cudaGetLastError();
-}
-
-/// Calls `body` with a value of the family's type for words of `view_bytes` bytes.
-template <template <class> class Family, class Body>
-cudaError_t with_word(unsigned view_bytes, const Body& body) {
-  switch (view_bytes) {
-    case 1:
-      return body(Family<std::uint8_t>());
-    case 2:
-      return body(Family<std::uint16_t>());
-    case 4:
-      return body(Family<std::uint32_t>());
-    default:
-      return body(Family<std::uint64_t>());
-  }
 }
 
 }  // namespace stillbit::cuda

@@ -7,6 +7,7 @@
 #include "codecs/raw/warp.hpp"
 #include "codecs/sparse/warp.hpp"
 #include "codecs/window/warp.hpp"
+#include "warp/with_word.hpp"
 
 #include <stillbit/options.hpp>
 
@@ -16,21 +17,6 @@
 // What warps know of codecs: the registry's counterpart.
 
 namespace stillbit {
-
-/// Calls `body` with a value of the type that expands words of `view_bytes` bytes in family `Family`.
-template <template <class> class Family, class Body>
-decltype(auto) with_word(unsigned view_bytes, const Body& body) {
-  switch (view_bytes) {
-    case 1:
-      return body(Family<std::uint8_t>());
-    case 2:
-      return body(Family<std::uint16_t>());
-    case 4:
-      return body(Family<std::uint32_t>());
-    default:
-      return body(Family<std::uint64_t>());
-  }
-}
 
 /// Calls `body` with a value of the type in the codec's warp.hpp for words of `view_bytes` bytes.
 template <class Body>
