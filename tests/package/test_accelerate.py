@@ -15,6 +15,8 @@ import stillbit as sb  # noqa: E402
 from stillbit.accelerate import cpu_offload  # noqa: E402
 from torch import nn  # noqa: E402
 
+import small_modules  # noqa: E402
+from small_modules import Block, Routed  # noqa: E402
 from tiny_models import (  # noqa: E402
     KINDS,
     assert_same_bits,
@@ -88,52 +90,10 @@ def test_any_budget_that_is_enough(kind: str, resident: bool) -> None:
     assert_same_bits(logits(model, tokens), wanted)
 
 
+one_thread, x = small_modules.one_thread, small_modules.x
+
+
 # Modules of every shape
-
-
-class Block(nn.Module):
-    def __init__(self, width: int = 64) -> None:
-        super().__init__()
-        self.linear = nn.Linear(width, width)
-
-    def forward(self, x: Any) -> Any:
-        return x + torch.tanh(self.linear(x))
-
-
-class Routed(nn.Module):
-    """Layers that are called in an order that each input has its own, with experts of which few are called."""
-
-    def __init__(self, num_layers: int = 5, num_experts: int = 6) -> None:
-        super().__init__()
-        self.scale = nn.Parameter(torch.rand(64))
-        self.layers = nn.ModuleList(Block() for _ in range(num_layers))
-        self.shared = Block()
-        self.experts = nn.ModuleList(Block() for _ in range(num_experts))
-        self.register_buffer("offset", torch.rand(64))
-        self.order = list(range(num_layers))
-        self.called = [0]
-
-    def forward(self, x: Any) -> Any:
-        x = x * self.scale + self.offset
-        for layer in self.order:
-            x = self.shared(self.layers[layer](x))
-        for expert in self.called:
-            x = self.experts[expert](x)
-        return x
-
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Any:
-    """Threads of torch that spin for work take the processor from the one that expands."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-@pytest.fixture
-def x() -> Any:
-    return torch.rand(3, 64, generator=torch.Generator().manual_seed(1))
 
 
 def test_orders_that_change_while_it_is_offloaded(x: Any) -> None:
@@ -391,126 +351,3 @@ def test_a_file_that_is_cut_short_or_not_there(tmp_path: Path) -> None:
         cpu_offload(model, weights=next((tmp_path / "raw").glob("*.safetensors")))
     assert_same_state(model.state_dict(), state)
     assert not any(hasattr(module, "_hf_hook") for module in model.modules())
-
-
-# What is refused, and what is not
-
-
-class Transposed(nn.Module):
-    """Weights in other orders than C's: a transposed one, one with channels last; and one without elements."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.turned = nn.Parameter(torch.randn(40, 50, 60).permute(2, 0, 1))
-        self.convolution = nn.Conv2d(8, 16, 3).to(memory_format=torch.channels_last)
-        self.nothing = nn.Parameter(torch.empty(0, 3))
-        self.number = nn.Parameter(torch.tensor([1.5]))
-
-    def forward(self, x: Any) -> Any:
-        return self.convolution(x) * self.number + self.turned.sum() + self.nothing.sum()
-
-
-@pytest.mark.parametrize("options", [{}, {"resident": True}, {"budget": 1 << 30}])
-def test_weights_lie_as_they_lay(options: dict[str, Any]) -> None:
-    """Sums depend on it, and which kernels torch takes."""
-    torch.manual_seed(0)
-    model = Transposed().eval()
-    strides = {name: parameter.stride() for name, parameter in model.named_parameters()}
-    before = state_of(model)
-    x = torch.randn(2, 8, 20, 20)
-    with torch.no_grad():
-        wanted = model(x)
-        offload = cpu_offload(model, **options)
-        assert_same_bits(model(x), wanted)
-    assert model.state_dict()["turned"].stride() == strides["turned"]
-    offload.remove()
-    assert {name: parameter.stride() for name, parameter in model.named_parameters()} == strides
-    assert_same_state(state_of(model), before)
-
-
-@pytest.mark.parametrize("budget", [-1, 0.5, True, "1 GB"])
-def test_budgets_that_are_none(budget: Any) -> None:
-    with pytest.raises(sb.InvalidArgumentError, match="budget"):
-        cpu_offload(nn.Linear(3, 3).eval(), budget=budget)
-
-
-def test_arguments_that_make_no_sense() -> None:
-    model = nn.Linear(3, 3).eval()
-    for options, match in [
-        ({"device": "gpu"}, "gpu"),
-        ({"device": "meta"}, "meta"),
-        ({"prefetch": -1}, "prefetch"),
-        ({"num_threads": "all"}, "num_threads"),
-    ]:
-        with pytest.raises(sb.InvalidArgumentError, match=match):
-            cpu_offload(model, **options)
-    with pytest.raises(sb.InvalidArgumentError, match="no parameters"):
-        cpu_offload(nn.ReLU())
-    if not torch.cuda.is_available():
-        with pytest.raises(sb.DeviceError):
-            cpu_offload(nn.Sequential(Block(), Block(), Block()).eval(), "cuda")
-
-
-def test_a_dtype_that_is_not_compressed_is_named() -> None:
-    model = nn.Sequential(nn.Linear(3, 3), nn.Linear(3, 3, dtype=torch.complex128)).eval()
-    before = state_of(model)
-    with pytest.raises(sb.UnsupportedError, match=r"'1\.weight'.*complex128"):
-        cpu_offload(model)
-    assert_same_state(state_of(model), before)
-
-
-def test_offloaded_once() -> None:
-    import accelerate
-
-    model = nn.Sequential(Block(), Block()).eval()
-    offload = cpu_offload(model)
-    with pytest.raises(sb.InvalidArgumentError, match="offloaded already"):
-        cpu_offload(model)
-    with pytest.raises(sb.InvalidArgumentError, match="offloaded already"):
-        cpu_offload(nn.Sequential(model, nn.Linear(3, 3)))
-    offload.remove()
-    with pytest.raises(sb.InvalidArgumentError, match="not offloaded any more"):
-        offload.remove()
-    accelerate.cpu_offload(model, "cpu")
-    with pytest.raises(sb.InvalidArgumentError, match="by accelerate"):
-        cpu_offload(model)
-
-
-def test_gradients(x: Any) -> None:
-    model = nn.Sequential(Block(), Block(), Block()).train()
-    wanted = model(x).detach()
-    offload = cpu_offload(model)
-    with pytest.raises(sb.InvalidArgumentError, match="training mode"):
-        model(x)
-    with torch.no_grad():
-        assert_same_bits(model(x), wanted)
-    model.eval()
-    assert not model(x).requires_grad
-    with pytest.raises(sb.InvalidArgumentError, match="requires a gradient"):
-        model(x.clone().requires_grad_())
-    offload.remove()
-    assert all(parameter.requires_grad for parameter in model.parameters())
-    model(x).sum().backward()
-
-
-def test_weights_are_not_replaced_nor_read_by_accident(x: Any) -> None:
-    model = nn.Sequential(Block(), Block(), Block()).eval()
-    state = state_of(model)
-    offload = cpu_offload(model)
-    with pytest.raises(sb.InvalidArgumentError, match=r"'0.linear' are offloaded.*remove"):
-        model.load_state_dict(state)
-    with pytest.raises(sb.Error, match=r"'0.linear.weight' is offloaded"):
-        model[0].linear.weight + 1
-    parameter = model[0].linear.weight
-    assert (parameter.shape, parameter.dtype, parameter.device.type) == ((64, 64), torch.float32, "cpu")
-    assert "0.linear.weight" in repr(parameter)
-    assert sum(p.numel() for p in model.parameters()) == sum(t.numel() for t in state.values())
-    offload.remove()
-
-
-def test_an_offloaded_model_is_saved(tmp_path: Path) -> None:
-    model = tiny_model("gemma2")
-    model.save_pretrained(tmp_path / "raw")
-    cpu_offload(model)
-    model.save_pretrained(tmp_path / "offloaded")
-    assert (tmp_path / "offloaded/model.safetensors").read_bytes() == (tmp_path / "raw/model.safetensors").read_bytes()
