@@ -39,6 +39,16 @@ class Plan(NamedTuple):
         """Bytes of a symbol that is written out."""
         return 2 if self.view_bytes == 8 else 1
 
+    @property
+    def num_counts(self) -> int:
+        """Tiers whose number of codes a row says."""
+        return len(self.tier_bits) - 1
+
+    @property
+    def count_bits(self) -> int:
+        """Bits of each of these numbers."""
+        return len(self.shifts).bit_length()
+
 
 def parse_plan(plan: bytes, row_bytes: int) -> Plan:
     """Read and check the plan."""
@@ -71,13 +81,14 @@ def parse_plan(plan: bytes, row_bytes: int) -> Plan:
         [np.concatenate(([np.uint64(0)], table)) for table in tables], shifts,
     )  # fmt: skip
     first_bytes = ceil_div(columns * parsed.fixed_bits, 8) + ceil_div(columns * tier_bits[0], 8)
-    smallest = first_bytes + row_shifts * parsed.symbol_size
+    counts_bytes = ceil_div(parsed.num_counts * parsed.count_bits, 8)
+    smallest = first_bytes + row_shifts * parsed.symbol_size + counts_bytes
     require(smallest < row_bytes, "plan", "must make rows smaller than row_bytes")
     return parsed
 
 
-def unpack_codes(plane: bytes, count: int, width: int) -> Words:
-    """Return the codes of a plane: blocks of 64, and what is left over one after the other."""
+def unpack_first_codes(plane: bytes, count: int, width: int) -> Words:
+    """Return the codes of the first tier: blocks of 64, and what is left over one after the other."""
     num_blocks = count // BLOCK_CODES
     codes = np.zeros((num_blocks, BLOCK_CODES, width), np.uint8)  # the bits of each
     blocks = unpack_bits(plane[: num_blocks * 8 * width]).reshape(num_blocks, 64 * width)
@@ -102,15 +113,16 @@ def decode_row(row: bytes, plan: Plan) -> bytes:
 
     columns = len(plan.shifts)
     fixed = unpack_fields(take(ceil_div(columns * plan.fixed_bits, 8)), columns, plan.fixed_bits)
-    symbols = np.zeros(columns, np.uint64)
-    row_shift = 0
-    escaped = np.arange(columns)  # the columns that have a code in the tier
-    for tier, (bits, table) in enumerate(zip(plan.tier_bits, plan.tables, strict=True)):
-        codes = unpack_codes(take(ceil_div(len(escaped) * bits, 8)), len(escaped), bits)
+    codes = unpack_first_codes(take(ceil_div(columns * plan.tier_bits[0], 8)), columns, plan.tier_bits[0])
+    row_shift = int.from_bytes(take(plan.symbol_size), "little") if plan.row_shifts else 0
+    counts = unpack_fields(take(ceil_div(plan.num_counts * plan.count_bits, 8)), plan.num_counts, plan.count_bits)
+    symbols = plan.tables[0][codes]
+    escaped = np.flatnonzero(codes == 0)  # the columns that have a code in the next tier
+    for bits, table, count in zip(plan.tier_bits[1:], plan.tables[1:], counts, strict=True):
+        require(len(escaped) == count, "row", "must have as many codes as it says")
+        codes = unpack_fields(take(ceil_div(len(escaped) * bits, 8)), len(escaped), bits)
         symbols[escaped] = table[codes]
         escaped = escaped[codes == 0]
-        if tier == 0 and plan.row_shifts:
-            row_shift = int.from_bytes(take(plan.symbol_size), "little")
     symbols[escaped] = np.frombuffer(take(plan.symbol_size * len(escaped)), word_type(plan.symbol_size))
 
     symbols = (symbols + np.uint64(row_shift) + plan.shifts) & low_bits(plan.symbol_bits)

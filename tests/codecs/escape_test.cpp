@@ -69,17 +69,17 @@ TEST(EscapeRow, BlocksOfCodesAreWhatTheSpecificationSays) {
 
 TEST(EscapeRow, LaterTiersFollowAndShiftsAreAdded) {
   // The symbols, less 0x10 for the row and 0 or 1 for the column, are 1, 1, 2, 3, 2, 1: codes 1, 1, 0, 0, 0, 1 and, of
-  // those escapes, codes 1, 0, 1; what is left is written out.
+  // those three escapes, codes 1, 0, 1; what is left is written out.
   Plan plan = example_plan();
   plan.row_bytes = 12;
   plan.tiers = {Tier{1, {1}}, Tier{1, {2}}};
   plan.row_shifts = true;
   plan.column_shifts = {0, 1};
   const Row row = row_of({0x11 << 7, 0x12 << 7, 0x12 << 7, 0x14 << 7, 0x12 << 7, 0x12 << 7});
-  const Row stored = stream_of({{0, 48}, {0b100011, 8}, {0x10, 8}, {0b101, 8}, {3, 8}});
+  const Row stored = stream_of({{0, 48}, {0b100011, 8}, {0x10, 8}, {3, 8}, {0b101, 8}, {3, 8}});
   for (const cpu::Isa isa : isas()) {
     const auto codec = make(plan, isa);
-    EXPECT_EQ(codec->minimum_row_bytes(), 8U);
+    EXPECT_EQ(codec->minimum_row_bytes(), 9U);
     EXPECT_EQ(decoded(*codec, stored, 12), row);
     EXPECT_LE(encoded(*codec, row).size(), stored.size());
     EXPECT_EQ(decoded(*codec, encoded(*codec, row), 12), row);
@@ -105,21 +105,43 @@ TEST(EscapeRow, ABitThatMustBeZeroMakesARowRaw) {
 
 TEST(EscapeRow, TooShortARowIsMalformedAndWhatFollowsOneHasNoMeaning) {
   Plan plan = example_plan();
+  plan.row_bytes = 12;
   plan.tiers = {Tier{2, {0x78, 0x79, 0x77}}, Tier{1, {0x70}}};
-  plan.row_shifts = true;
-  const auto row = row_of({0x3C12, 0xBC92, 0x3B80, 0x4000, 0x3C00});
   for (const cpu::Isa isa : isas()) {
     const auto codec = make(plan, isa);
-    // Two escapes: shift 0, a second tier's codes 1 and 0, and a symbol.
-    auto stored =
-        stream_of({{0x12, 8}, {0x92, 8}, {0, 8}, {0, 8}, {0, 8}, {0b00111001, 8}, {0, 8}, {0, 8}, {1, 8}, {5, 8}});
-    EXPECT_NE(decoded(*codec, stored, 10), std::nullopt);
+    // Two escapes: their number, a second tier's codes 1 and 0, and a symbol.
+    auto stored = stream_of({{0x9212, 16}, {0, 32}, {0b00111001, 8}, {0b0100, 8}, {2, 8}, {1, 8}, {5, 8}});
+    EXPECT_NE(decoded(*codec, stored, 12), std::nullopt);
     for (std::size_t size = 0; size < stored.size(); ++size)
-      EXPECT_EQ(decoded(*codec, {stored.begin(), stored.begin() + static_cast<std::ptrdiff_t>(size)}, 10),
+      EXPECT_EQ(decoded(*codec, {stored.begin(), stored.begin() + static_cast<std::ptrdiff_t>(size)}, 12),
                 std::nullopt);
-    const auto expected = decoded(*codec, stored, 10);
+    const auto expected = decoded(*codec, stored, 12);
     stored.resize(200, std::byte{0xFF});
-    EXPECT_EQ(decoded(*codec, stored, 10), expected);
+    EXPECT_EQ(decoded(*codec, stored, 12), expected);
+  }
+}
+
+TEST(EscapeRow, ARowWithMoreOrFewerEscapesThanItSaysIsMalformed) {
+  Plan plan = example_plan();
+  plan.row_bytes = 256;
+  plan.tiers = {Tier{2, {1, 2, 3}}, Tier{2, {4, 5, 6}}, Tier{3, {7, 8, 9, 10, 11, 12, 13}}};
+  Row row(256);
+  for (unsigned i = 0; i < 128; ++i) store(row.data() + std::size_t{2} * i, static_cast<std::uint16_t>((i % 10) << 7));
+  for (const cpu::Isa isa : isas()) {
+    const auto codec = make(plan, isa);
+    const Row stored = encoded(*codec, row);
+    ASSERT_EQ(decoded(*codec, stored, 256), row);
+    // Counts of 8 bits each, and what could be meant by others behind the row.
+    const std::size_t counts_at = codec->minimum_row_bytes() - 2;
+    EXPECT_EQ(stored[counts_at], std::byte{7 * 12 + 5});
+    for (const std::size_t at : {counts_at, counts_at + 1}) {
+      for (const int by : {-26, -1, 1, 5, 60}) {
+        Row wrong = stored;
+        wrong.resize(255);
+        wrong[at] = static_cast<std::byte>(static_cast<int>(wrong[at]) + by);
+        EXPECT_EQ(decoded(*codec, wrong, 256), std::nullopt) << at << " " << by;
+      }
+    }
   }
 }
 

@@ -68,7 +68,7 @@ inline std::uint64_t decode_tier(const RowLayout& layout, unsigned tier, const s
   };
   std::uint64_t first = 0;
   for (; first + kBlockCodes <= count; first += kBlockCodes, src += 8 * codes.width)
-    look_up(first, codes.block(src), ~std::uint64_t{0});
+    look_up(first, tier == 0 ? codes.block(src) : codes.rest(src), ~std::uint64_t{0});
   if (first < count) look_up(first, codes.rest(src), low_mask(static_cast<unsigned>(count - first)));
   return num_escapes;
 }

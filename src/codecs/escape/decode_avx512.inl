@@ -59,65 +59,10 @@ inline __m512i symbols_of_codes(const RowLayout& layout, unsigned tier) {
   return layout.tier_bits[tier] == 2 ? _mm512_broadcastd_epi32(symbols) : _mm512_broadcast_i32x4(symbols);
 }
 
-inline std::uint64_t decode_tier(const RowLayout& layout, unsigned tier, const std::byte* src, std::uint64_t count,
-                                 std::uint8_t* symbols, std::uint64_t* escapes) {
-  const Codes codes{layout.tier_bits[tier]};
-  const __m512i symbol_of_code = symbols_of_codes(layout, tier);
-  std::uint64_t num_escapes = 0;
-  const auto look_up = [&](std::uint64_t first, __m512i code) -> __mmask64 {
-    _mm512_storeu_si512(symbols + first, _mm512_shuffle_epi8(symbol_of_code, code));
-    return _mm512_testn_epi8_mask(code, code);
-  };
-  std::uint64_t first = 0;
-  for (; first + kBlockCodes <= count; first += kBlockCodes, src += 8 * codes.width) {
-    const __mmask64 found = look_up(first, codes.block(src));
-    *escapes++ = found;
-    num_escapes += count_of(found);
-  }
-  if (first < count) {
-    const __mmask64 found = look_up(first, codes.rest(src)) & lanes_of(count - first);
-    *escapes = found;
-    num_escapes += count_of(found);
-  }
-  return num_escapes;
-}
-
-/// How many of `count` codes of 2 bits from `src` on are 0. They need not be taken apart for that: blocks of them and
-/// what is behind have four codes a byte.
-/// Unless it is null, `of_half_blocks` gets the number of each 32 codes, in whole vectors.
-inline std::uint64_t zeros_of_two_bits(const std::byte* src, std::uint64_t count, std::uint64_t* of_half_blocks) {
-  const auto zeros = [](__m512i codes) {
-    constexpr int kThirdButNotFirstOrSecond = 0x02;
-    return _mm512_ternarylogic_epi64(codes, _mm512_srli_epi64(codes, 1), byte_of(0x55), kThirdButNotFirstOrSecond);
-  };
-  std::uint64_t num_bytes = count / 4;
-  const std::byte* const last = src + num_bytes;
-  __m512i sums = _mm512_setzero_si512();
-  const auto add = [&](__m512i found) {
-    const __m512i counts = _mm512_popcnt_epi64(found);
-    if (of_half_blocks != nullptr) {
-      _mm512_storeu_si512(of_half_blocks, counts);
-      of_half_blocks += 8;
-    }
-    sums = _mm512_add_epi64(sums, counts);
-  };
-  for (; num_bytes > 64; num_bytes -= 64, src += 64) add(zeros(_mm512_loadu_si512(src)));
-  const __mmask64 bytes = lanes_of(num_bytes);
-  const __m512i behind = zeros(_mm512_maskz_loadu_epi8(bytes, src));
-  add(_mm512_maskz_mov_epi8(bytes, behind));
-  auto num_zeros = static_cast<std::uint64_t>(_mm512_reduce_add_epi64(sums));
-  // A last byte of fewer codes. No branch: how many they are is not to be foreseen.
-  const std::uint64_t left = count % 4;
-  const unsigned codes = stillbit::load<std::uint8_t>(last - (left == 0));
-  const auto zeros_behind = ~(codes | codes >> 1) & 0x55U & ((1U << (2 * left)) - 1);
-  return num_zeros + static_cast<unsigned>(__builtin_popcount(zeros_behind));
-}
-
-/// The number of the first tier's escapes; where codes have 2 bits, also of those in each 32 columns.
-inline std::uint64_t count_first_tier(const RowLayout& layout, const std::byte* src, std::uint64_t* of_half_blocks) {
+/// The number of the first tier's escapes.
+inline std::uint64_t count_first_tier(const RowLayout& layout, const std::byte* src) {
   const Codes codes{layout.tier_bits[0]};
   std::uint64_t left = layout.num_columns;
-  if (codes.width == 2) return zeros_of_two_bits(src, left, of_half_blocks);
   std::uint64_t num_escapes = 0;
   for (; left >= kBlockCodes; left -= kBlockCodes, src += 8 * codes.width) {
     const __m512i code = codes.block(src);
@@ -130,24 +75,10 @@ inline std::uint64_t count_first_tier(const RowLayout& layout, const std::byte* 
   return num_escapes;
 }
 
-/// Only counts: `put_row` takes the codes apart again, which costs less than to store and load what they stand for.
-inline std::uint64_t begin_first_tier(const RowLayout& layout, const std::byte* src, std::uint8_t*, std::uint64_t*) {
-  return count_first_tier(layout, src, nullptr);
-}
-
 /// Puts the bytes at `next`, in order, into the lanes that were found. The load is kept apart from the expansion: as
 /// one instruction they take several times as long (AMD Zen 4).
 inline __m512i expand(__m512i symbols, __mmask64 found, const std::uint8_t* next) {
   __m512i bytes = _mm512_loadu_si512(next);  // NOLINT(misc-const-correctness): may be changed below
   __asm__("" : "+v"(bytes));
   return _mm512_mask_expand_epi8(symbols, found, bytes);
-}
-
-inline void fill_escapes(const std::uint64_t* escapes, std::uint64_t count, const std::uint8_t* next,
-                         std::uint8_t* symbols) {
-  for (std::uint64_t first = 0; first < count; first += kLanes) {
-    const __mmask64 found = *escapes++;
-    _mm512_storeu_si512(symbols + first, expand(_mm512_loadu_si512(symbols + first), found, next));
-    next += count_of(found);
-  }
 }

@@ -164,10 +164,11 @@ struct CodesOf {
   }
 
   /// The first `count` codes, without gaps.
-  void store_rest(std::byte* dst, std::uint64_t count) const {
+  void store_in_turn(std::byte* dst, std::uint64_t count) const {
+    const std::uint64_t lanes = count < kBlockCodes ? low_mask(static_cast<unsigned>(count)) : ~std::uint64_t{0};
     std::uint64_t bits[kWidth];
     for (unsigned bit = 0; bit < kWidth; ++bit)
-      bits[bit] = lanes_with(has_bit[bit]) & low_mask(static_cast<unsigned>(count));
+      bits[bit] = lanes_with(has_bit[bit]) & lanes;
     for (unsigned i = 0; 8 * i < count; ++i) {
       std::uint64_t codes = 0;
       for (unsigned bit = 0; bit < kWidth; ++bit)
@@ -185,19 +186,19 @@ struct CodesOf {
 };
 
 template <unsigned kWidth>
-inline std::uint64_t encode_tier_of(const SymbolSet* with_code_bit, const std::uint8_t* symbols, std::uint64_t count,
-                                    std::byte* codes, std::uint8_t* beyond) {
+inline std::uint64_t encode_tier_of(const SymbolSet* with_code_bit, bool in_blocks, const std::uint8_t* symbols,
+                                    std::uint64_t count, std::byte* codes, std::uint8_t* beyond) {
   SymbolSet sets[kWidth];
   for (unsigned bit = 0; bit < kWidth; ++bit) sets[bit] = with_code_bit[bit];
   std::uint8_t* next = beyond;
   for (; count >= kBlockCodes; count -= kBlockCodes, symbols += kBlockCodes, codes += 8 * kWidth) {
     const CodesOf<kWidth> block(sets, symbols);
-    block.store_block(codes);
+    in_blocks ? block.store_block(codes) : block.store_in_turn(codes, kBlockCodes);
     next = move_found(symbols, block.escapes(), next);
   }
   if (count > 0) {
     const CodesOf<kWidth> rest(sets, symbols);
-    rest.store_rest(codes, count);
+    rest.store_in_turn(codes, count);
     next = move_found(symbols, rest.escapes() & low_mask(static_cast<unsigned>(count)), next);
   }
   return static_cast<std::uint64_t>(next - beyond);
@@ -208,13 +209,13 @@ inline std::uint64_t encode_tier(const RowLayout& layout, unsigned tier, const s
   const SymbolSet* with_code_bit = layout.symbol_sets->with_code_bit[tier];
   switch (layout.tier_bits[tier]) {
     case 1:
-      return encode_tier_of<1>(with_code_bit, symbols, count, codes, beyond);
+      return encode_tier_of<1>(with_code_bit, tier == 0, symbols, count, codes, beyond);
     case 2:
-      return encode_tier_of<2>(with_code_bit, symbols, count, codes, beyond);
+      return encode_tier_of<2>(with_code_bit, tier == 0, symbols, count, codes, beyond);
     case 3:
-      return encode_tier_of<3>(with_code_bit, symbols, count, codes, beyond);
+      return encode_tier_of<3>(with_code_bit, tier == 0, symbols, count, codes, beyond);
     default:
-      return encode_tier_of<4>(with_code_bit, symbols, count, codes, beyond);
+      return encode_tier_of<4>(with_code_bit, tier == 0, symbols, count, codes, beyond);
   }
 }
 

@@ -206,9 +206,9 @@ inline void store_block(std::byte* block, __m512i codes) {
     stillbit::store(block, static_cast<std::uint64_t>(_mm512_test_epi8_mask(codes, byte_of(1U << (kWidth - 1)))));
 }
 
-/// Writes fewer codes than a block has, without gaps. The lanes behind them are 0. 64 bytes must be writable.
+/// Writes up to 64 codes without gaps. The lanes behind them are 0. 64 bytes must be writable.
 template <unsigned kWidth>
-inline void store_rest(std::byte* dst, __m512i codes) {
+inline void store_in_turn(std::byte* dst, __m512i codes) {
   // Neighbours are joined until the low end of each 8 bytes has eight codes. (Sums stand for "or": no bits meet.)
   const __m512i next_code = _mm512_set1_epi16(1U << kWidth << 8 | 1);
   const __m512i next_pair = _mm512_set1_epi32(1U << (2 * kWidth) << 16 | 1);
@@ -218,7 +218,7 @@ inline void store_rest(std::byte* dst, __m512i codes) {
 }
 
 template <unsigned kWidth>
-inline std::uint64_t encode_tier_of(const std::uint8_t* code_of_symbol, const std::uint8_t* symbols,
+inline std::uint64_t encode_tier_of(const std::uint8_t* code_of_symbol, bool in_blocks, const std::uint8_t* symbols,
                                     std::uint64_t count, std::byte* codes, std::uint8_t* beyond) {
   const Table code_of(code_of_symbol);
   std::uint8_t* next = beyond;
@@ -230,13 +230,13 @@ inline std::uint64_t encode_tier_of(const std::uint8_t* code_of_symbol, const st
     const __m512i symbol = _mm512_loadu_si512(symbols);
     const __m512i code = code_of(symbol);
     move_escapes(symbol, _mm512_testn_epi8_mask(code, code));
-    store_block<kWidth>(codes, code);
+    in_blocks ? store_block<kWidth>(codes, code) : store_in_turn<kWidth>(codes, code);
   }
   if (count > 0) {
     const __m512i symbol = _mm512_loadu_si512(symbols);
     const __m512i code = _mm512_maskz_mov_epi8(lanes_of(count), code_of(symbol));
     move_escapes(symbol, _mm512_mask_testn_epi8_mask(lanes_of(count), code, code));
-    store_rest<kWidth>(codes, code);
+    store_in_turn<kWidth>(codes, code);
   }
   return static_cast<std::uint64_t>(next - beyond);
 }
@@ -246,12 +246,12 @@ inline std::uint64_t encode_tier(const RowLayout& layout, unsigned tier, const s
   const std::uint8_t* code_of = layout.code_of_symbol[tier];
   switch (layout.tier_bits[tier]) {
     case 1:
-      return encode_tier_of<1>(code_of, symbols, count, codes, beyond);
+      return encode_tier_of<1>(code_of, tier == 0, symbols, count, codes, beyond);
     case 2:
-      return encode_tier_of<2>(code_of, symbols, count, codes, beyond);
+      return encode_tier_of<2>(code_of, tier == 0, symbols, count, codes, beyond);
     case 3:
-      return encode_tier_of<3>(code_of, symbols, count, codes, beyond);
+      return encode_tier_of<3>(code_of, tier == 0, symbols, count, codes, beyond);
     default:
-      return encode_tier_of<4>(code_of, symbols, count, codes, beyond);
+      return encode_tier_of<4>(code_of, tier == 0, symbols, count, codes, beyond);
   }
 }

@@ -1,6 +1,11 @@
 // How rows are put together by AVX-512, from their fixed fields, the codes of their first tier and the symbols of its
 // escapes. Included by kernels_avx512.cpp, behind escapes_avx512.inl.
 
+/// The codes of a plane from `at` on, of which `count` are left.
+inline __m512i codes_at(const Codes& codes, const StoredBytes& row, const std::byte* at, std::uint64_t count) {
+  return count >= kBlockCodes ? codes.block(at) : codes.rest(row.load_last(at));
+}
+
 /// What a layout needs of a Joiner: fields of whole bytes, one a word where words have two; a sign that gets to its
 /// place with the field, or one that does not.
 enum class Join { kByteOfTwo, kWholeBytes, kSignInPlace, kAny };
@@ -10,6 +15,8 @@ template <class Word>
 struct JoinConstants {
   JoinConstants(const RowLayout& layout, bool is_turned)
       : num_columns(layout.num_columns),
+        num_inner_columns(inner_columns(layout)),
+        codes{layout.tier_bits[0]},
         row_bytes(layout.row_bytes),
         fixed_bytes(layout.fixed_bytes),
         vector_plane_bytes(layout.unpacking.plane_bytes),
@@ -27,7 +34,17 @@ struct JoinConstants {
     if (is_turned) symbol_of_code = turn(symbol_of_code);
   }
 
+  /// Columns of whole blocks whose fixed fields can be loaded in whole vectors without looking for the row's end.
+  static std::uint64_t inner_columns(const RowLayout& layout) {
+    const std::uint64_t num_whole = layout.num_columns / kLanes * kLanes;
+    if (num_whole == 0) return 0;
+    const std::uint64_t last_vector = (num_whole / kLanes * sizeof(Word) - 1) * layout.unpacking.plane_bytes;
+    return last_vector + 64 <= layout.minimum_row_bytes ? num_whole : num_whole - kLanes;
+  }
+
   std::uint64_t num_columns;
+  std::uint64_t num_inner_columns;
+  Codes codes;  ///< of the first tier
   std::uint64_t row_bytes;
   std::uint64_t fixed_bytes;
   std::uint64_t vector_plane_bytes;  ///< of the fields of one vector of words
@@ -43,22 +60,26 @@ struct JoinConstants {
   __m128i sign_shift;
 };
 
-/// Puts a row together, as a Writer writes it. Where kIsTurned, symbols come turned, and have no shifts, and codes of 2
-/// bits come with the number of each 32 columns' escapes: to count them here would cost a tenth. The constants are
-/// copied: bytes that are written might be theirs, for all that the compiler knows.
+/// Codes of any width (Joiner).
+constexpr unsigned kAnyWidth = 0;
+
+/// Puts a row together, as a Writer writes it. Where kIsTurned, symbols come turned, and have no shifts. The constants
+/// are copied: bytes that are written might be theirs, for all that the compiler knows.
 template <class Word, class Writer, Join kJoin, bool kIsTurned, unsigned kWidth>
 class Joiner {
  public:
   explicit Joiner(const JoinConstants<Word>& constants) : c_(constants) {}
+  Joiner(const RowLayout& layout, bool is_turned) : c_(layout, is_turned) {}
 
-  __attribute__((always_inline)) void join(const StoredBytes& row, const std::uint8_t* next, std::uint8_t shift,
-                                           const std::uint64_t* counts, std::byte* dst) const {
-    State at{row, Writer(dst), row.begin, row.begin + c_.fixed_bytes, next, counts, byte_of(shift), dst};
+  /// Returns how many of the first tier's codes are the escape, whose symbols are at `next`.
+  __attribute__((always_inline)) std::uint64_t join(const StoredBytes& row, const std::uint8_t* next,
+                                                    std::uint8_t shift, std::byte* dst) const {
+    State at{row, Writer(dst), row.begin, row.begin + c_.fixed_bytes, next, byte_of(shift), dst};
     std::uint64_t first = 0;
-    const std::uint64_t num_inner = num_inner_columns(row);
-    for (; first < num_inner; first += kLanes) join_block<true>(at, first);
+    for (; first < c_.num_inner_columns; first += kLanes) join_block<true>(at, first);
     for (; first < c_.num_columns; first += kLanes) join_block<false>(at, first);
     at.writer.finish(c_.row_bytes / 64 * 64);
+    return static_cast<std::uint64_t>(at.next - next);
   }
 
  private:
@@ -68,40 +89,30 @@ class Joiner {
     Writer writer;
     const std::byte* fixed;
     const std::byte* codes;
-    const std::uint8_t* next;     ///< escape's symbol
-    const std::uint64_t* counts;  ///< of the next half blocks' escapes
+    const std::uint8_t* next;  ///< escape's symbol
     __m512i row_shift;
     std::byte* dst;
   };
 
-  /// Columns of whole blocks whose fixed fields can be loaded in whole vectors without looking for the row's end.
-  [[nodiscard]] std::uint64_t num_inner_columns(const StoredBytes& row) const {
-    const std::uint64_t num_whole = c_.num_columns / kLanes * kLanes;
-    if (kJoin == Join::kByteOfTwo || num_whole == 0) return num_whole;
-    const std::uint64_t last_vector = (num_whole / kLanes * sizeof(Word) - 1) * c_.vector_plane_bytes;
-    return row.end - row.begin >= static_cast<std::ptrdiff_t>(last_vector + 64) ? num_whole : num_whole - kLanes;
-  }
-
   /// Puts up to 64 words together. An inner block has them all.
   template <bool kIsInner>
   __attribute__((always_inline)) void join_block(State& at, std::uint64_t first) const {
+    const std::uint64_t left = c_.num_columns - first;
     __m512i symbols;
-    if constexpr (kIsInner && kIsTurned && kWidth == 2) {
+    __mmask64 found;
+    if constexpr (kIsInner && kWidth == 2) {
       const __m512i code = Codes::loose_pair(at.codes);
-      const __mmask64 found = _mm512_testn_epi8_mask(code, byte_of(3));
+      found = _mm512_testn_epi8_mask(code, byte_of(3));
       symbols = expand(_mm512_permutexvar_epi8(code, c_.symbol_of_code), found, at.next);
-      at.next += at.counts[0];
-      at.next += at.counts[1];
-      at.counts += 2;
     } else {
-      const Codes codes{kWidth};
-      const __m512i code = kIsInner ? codes.block(at.codes) : codes_at(codes, at.row, at.codes, c_.num_columns - first);
+      const __m512i code = kIsInner ? c_.codes.block(at.codes) : codes_at(c_.codes, at.row, at.codes, left);
       // Escapes behind the last column take symbols that do not matter.
-      const __mmask64 found = _mm512_testn_epi8_mask(code, code);
+      found = _mm512_testn_epi8_mask(code, code);
       symbols = expand(_mm512_shuffle_epi8(c_.symbol_of_code, code), found, at.next);
-      at.next += count_of(found);
+      if constexpr (!kIsInner) found &= lanes_of(left);
     }
-    at.codes += 8 * kWidth;
+    at.next += count_of(found);
+    at.codes += 8 * (kWidth == kAnyWidth ? c_.codes.width : kWidth);
     if constexpr (!kIsTurned) symbols = c_.turn(shifted(symbols, at.row_shift, first));
     const auto load = [&](const std::byte* src) __attribute__((always_inline)) {
       return kIsInner ? _mm512_loadu_si512(src) : at.row.load(src);
@@ -169,84 +180,59 @@ class Joiner {
 };
 
 template <class Word>
-using JoinRow = void(const JoinConstants<Word>& constants, const StoredBytes& row, const std::uint8_t* symbols,
-                     const std::uint64_t* counts, std::uint8_t shift, std::byte* dst);
+using JoinRow = std::uint64_t(const JoinConstants<Word>& constants, const StoredBytes& row, const std::uint8_t* symbols,
+                              std::uint8_t shift, std::byte* dst);
 
 template <class Word, class Writer, Join kJoin, bool kIsTurned, unsigned kWidth>
-void join_row(const JoinConstants<Word>& constants, const StoredBytes& row, const std::uint8_t* symbols,
-              const std::uint64_t* counts, std::uint8_t shift, std::byte* dst) {
-  Joiner<Word, Writer, kJoin, kIsTurned, kWidth>(constants).join(row, symbols, shift, counts, dst);
+std::uint64_t join_row(const JoinConstants<Word>& constants, const StoredBytes& row, const std::uint8_t* symbols,
+                       std::uint8_t shift, std::byte* dst) {
+  return Joiner<Word, Writer, kJoin, kIsTurned, kWidth>(constants).join(row, symbols, shift, dst);
 }
 
 template <class Word, class Writer, Join kJoin, bool kIsTurned>
 inline JoinRow<Word>* joining_with(const RowLayout& layout) {
-  static constexpr JoinRow<Word>* kOfWidth[] = {
-      join_row<Word, Writer, kJoin, kIsTurned, 1>, join_row<Word, Writer, kJoin, kIsTurned, 2>,
-      join_row<Word, Writer, kJoin, kIsTurned, 3>, join_row<Word, Writer, kJoin, kIsTurned, 4>};
-  return kOfWidth[layout.tier_bits[0] - 1];
+  return layout.tier_bits[0] == 2 ? join_row<Word, Writer, kJoin, kIsTurned, 2>
+                                  : join_row<Word, Writer, kJoin, kIsTurned, kAnyWidth>;
+}
+
+/// How words of a layout are joined.
+template <class Word>
+inline Join join_for(const RowLayout& layout) {
+  if (!layout.unpacks_sign) return Join::kAny;
+  if (!layout.unpacking.is_whole_bytes) return Join::kSignInPlace;
+  const bool is_byte_of_two = sizeof(Word) == 2 && layout.shape.fixed_bits == 8 && layout.shape.sign_bits == 1;
+  return is_byte_of_two ? Join::kByteOfTwo : Join::kWholeBytes;
 }
 
 /// What puts rows of this layout together.
-template <class Word, bool kPastCaches, bool kIsTurned>
+template <class Word, class Writer, bool kIsTurned>
 inline JoinRow<Word>* joining(const RowLayout& layout) {
-  using Writer = std::conditional_t<kPastCaches, LineWriter, VectorWriter>;
-  if (!layout.unpacks_sign) return joining_with<Word, Writer, Join::kAny, kIsTurned>(layout);
-  if (!layout.unpacking.is_whole_bytes) return joining_with<Word, Writer, Join::kSignInPlace, kIsTurned>(layout);
-  if constexpr (sizeof(Word) == 2) {
-    if (layout.shape.fixed_bits == 8 && layout.shape.sign_bits == 1)
-      return joining_with<Word, Writer, Join::kByteOfTwo, kIsTurned>(layout);
+  switch (join_for<Word>(layout)) {
+    case Join::kAny:
+      return joining_with<Word, Writer, Join::kAny, kIsTurned>(layout);
+    case Join::kSignInPlace:
+      return joining_with<Word, Writer, Join::kSignInPlace, kIsTurned>(layout);
+    case Join::kByteOfTwo:
+      if constexpr (sizeof(Word) == 2) return joining_with<Word, Writer, Join::kByteOfTwo, kIsTurned>(layout);
+      [[fallthrough]];
+    default:
+      return joining_with<Word, Writer, Join::kWholeBytes, kIsTurned>(layout);
   }
-  return joining_with<Word, Writer, Join::kWholeBytes, kIsTurned>(layout);
 }
 
-/// Rows that are open at a time.
-constexpr std::uint64_t kOpenRows = 4;
+/// Joins rows of any layout, by a function that is chosen once.
+template <class Word, class Writer>
+class AnyJoiner {
+ public:
+  AnyJoiner(const RowLayout& layout, bool is_turned)
+      : constants_(layout, is_turned),
+        join_row_(is_turned ? joining<Word, Writer, true>(layout) : joining<Word, Writer, false>(layout)) {}
 
-/// How far ahead the memory of rows that follow each other is requested, in bytes: the processor, which would do so by
-/// itself, is led astray by a row's codes, which are read before its fields. Twice as far is 8 % slower (Zen 4).
-constexpr std::uint64_t kRequestedAhead = 2048;
+  std::uint64_t join(const StoredBytes& row, const std::uint8_t* next, std::uint8_t shift, std::byte* dst) const {
+    return join_row_(constants_, row, next, shift, dst);
+  }
 
-/// As decode_in_turn, for rows that follow each other. From caches, one row is put together while the steps of finding
-/// escapes are done for three behind it. From memory all steps are done for a row before the next one: it arrives in
-/// that order, and the steps of several rows in turn took half as long again (Zen 4, 2026-11-21).
-template <class Word, bool kPastCaches>
-std::uint64_t decode_stream(const RowLayout& layout, const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) {
-  if (layout.num_columns > kGroupColumns) return 0;
-  alignas(64) std::uint8_t symbols[kOpenRows][2][symbol_room(kGroupColumns)];
-  OpenRow open[kOpenRows];
-  for (std::uint64_t i = 0; i < kOpenRows; ++i) {
-    open[i].symbols = symbols[i][0];
-    open[i].later = symbols[i][1];
-  }
-  const bool has_shifts = layout.row_shifts || layout.column_shifts != nullptr;
-  const EscapeFinder finder(layout, Turn(has_shifts ? 0 : layout.shape.symbol_at % 8));
-  const JoinConstants<Word> constants(layout, !has_shifts);
-  JoinRow<Word>* const join =
-      has_shifts ? joining<Word, kPastCaches, false>(layout) : joining<Word, kPastCaches, true>(layout);
-  constexpr std::uint64_t kLead = kPastCaches ? 0 : 1;
-  // The first row for which a step cannot be done ends the group.
-  std::uint64_t end = num_rows;
-  for (std::uint64_t i = 0; i < end + kLead * (kOpenRows - 1); ++i) {
-    // Does a step for a row that was opened so many rows ago.
-    const auto step = [&](std::uint64_t ago, const auto& does) __attribute__((always_inline)) {
-      const std::uint64_t row = i - ago;
-      if (i >= ago && row < end && !does(row, open[row % kOpenRows])) end = row;
-    };
-    if constexpr (kPastCaches) {
-      for (std::uint64_t at = 0; at < rows[i].num_bytes; at += 64)
-        _mm_prefetch(reinterpret_cast<const char*>(rows[i].data + kRequestedAhead + at), _MM_HINT_T0);
-    }
-    step(0, [&](std::uint64_t number, OpenRow& row) __attribute__((always_inline)) {
-      const StoredRow& stored = rows[number];
-      return !stored.is_raw && finder.open({stored.data, stored.data + stored.num_bytes}, row);
-    });
-    step(kLead, [&](std::uint64_t, OpenRow& row) __attribute__((always_inline)) { return finder.count_later(row); });
-    step(2 * kLead, [&](std::uint64_t, OpenRow& row) __attribute__((always_inline)) { return finder.take_later(row); });
-    step(3 * kLead, [&](std::uint64_t number, OpenRow& row) __attribute__((always_inline)) {
-      finder.take_second(row);
-      join(constants, row.bytes, row.symbols, row.counts.of_first, row.shift, dst + number * layout.row_bytes);
-      return true;
-    });
-  }
-  return end;
-}
+ private:
+  JoinConstants<Word> constants_;
+  JoinRow<Word>* join_row_;
+};

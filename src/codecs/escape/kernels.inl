@@ -32,7 +32,7 @@ inline auto with_scratch(std::uint64_t num_columns, const Body& body) {
   return body(scratch);
 }
 
-/// Bytes that the escapes take, from how many symbols come to each tier but the first, and to none.
+/// Bytes that the escapes take behind a row's counts, from how many symbols come to each tier but the first, and to none.
 inline std::uint64_t escape_bytes(const RowLayout& layout, const std::uint64_t* num_beyond, std::uint64_t symbol_size) {
   std::uint64_t num_bytes = num_beyond[layout.num_tiers - 1] * symbol_size;
   for (unsigned i = 1; i < layout.num_tiers; ++i) num_bytes += (num_beyond[i - 1] * layout.tier_bits[i] + 7) / 8;
@@ -99,18 +99,18 @@ std::uint64_t encode(const RowLayout& layout, const std::byte* row, std::byte* d
     }
     // How large the row becomes shows as it is written: what would not be shorter than the row is stored raw.
     std::byte* const end = dst + layout.row_bytes;
-    std::byte* out = dst + layout.fixed_bytes;
-    std::uint64_t count = layout.num_columns;
-    for (unsigned i = 0; i < layout.num_tiers; ++i) {
+    std::uint64_t count = encode_tier(layout, 0, symbols, layout.num_columns, dst + layout.fixed_bytes, scratch.symbols[1]);
+    std::byte* out = dst + layout.minimum_row_bytes;
+    std::uint64_t counts = 0;
+    for (unsigned i = 1; i < layout.num_tiers; ++i) {
+      counts |= count << ((i - 1) * layout.count_bits);
       const std::uint64_t plane_bytes = (count * layout.tier_bits[i] + 7) / 8;
       if (plane_bytes >= static_cast<std::uint64_t>(end - out)) return store_raw();
       count = encode_tier(layout, i, scratch.symbols[i], count, out, scratch.symbols[i + 1]);
       out += plane_bytes;
-      if (i == 0 && layout.row_shifts) {
-        store(out, static_cast<Symbol>(shift));
-        out += sizeof(Symbol);
-      }
     }
+    if (layout.row_shifts) store(dst + layout.counts_at - sizeof(Symbol), static_cast<Symbol>(shift));
+    __builtin_memcpy(dst + layout.counts_at, &counts, layout.minimum_row_bytes - layout.counts_at);
     if (count * sizeof(Symbol) >= static_cast<std::uint64_t>(end - out)) return store_raw();
     __builtin_memcpy(out, scratch.symbols[layout.num_tiers], count * sizeof(Symbol));
     return static_cast<std::uint64_t>(out - dst) + count * sizeof(Symbol);
@@ -130,31 +130,22 @@ inline const std::uint16_t* written_out(const std::byte* src, std::uint64_t coun
 template <class Word, bool kPastCaches, class RowScratch>
 inline bool decode_row(const RowLayout& layout, const StoredRow& row, std::byte* dst, RowScratch& scratch) {
   using Symbol = SymbolOf<Word>;
-  if (row.num_bytes < layout.minimum_row_bytes) return false;
-  const std::byte* const end = row.data + row.num_bytes;
-  const std::byte* in = row.data + layout.fixed_bytes;
-  std::uint64_t count[kMaxTiers + 1] = {layout.num_columns};
-  count[1] = begin_first_tier(layout, in, scratch.symbols[0], scratch.escapes[0]);
-  in += layout.code_bytes;
-  Symbol shift = 0;
-  if (layout.row_shifts) {
-    shift = load<Symbol>(in);
-    in += sizeof(Symbol);
-  }
+  RowParts parts;
+  if (!find_parts<Symbol>(layout, row.data, row.num_bytes, parts)) return false;
+  std::uint64_t num_escapes =
+      begin_first_tier(layout, row.data + layout.fixed_bytes, scratch.symbols[0], scratch.escapes[0]);
   for (unsigned i = 1; i < layout.num_tiers; ++i) {
-    const std::uint64_t plane_bytes = (count[i] * layout.tier_bits[i] + 7) / 8;
-    if (plane_bytes > static_cast<std::uint64_t>(end - in)) return false;
-    count[i + 1] = decode_tier(layout, i, in, count[i], scratch.symbols[i], scratch.escapes[i]);
-    in += plane_bytes;
+    if (num_escapes != parts.num_codes[i]) return false;
+    num_escapes = decode_tier(layout, i, parts.codes[i], num_escapes, scratch.symbols[i], scratch.escapes[i]);
   }
-  const std::uint64_t num_written_out = count[layout.num_tiers];
-  if (num_written_out * sizeof(Symbol) > static_cast<std::uint64_t>(end - in)) return false;
-  const Symbol* next = written_out(in, num_written_out, scratch.symbols[layout.num_tiers]);
+  if (num_escapes * sizeof(Symbol) > parts.symbol_bytes) return false;
+  const Symbol* next = written_out(parts.symbols, num_escapes, scratch.symbols[layout.num_tiers]);
   for (unsigned i = layout.num_tiers; i-- > 1;) {
-    fill_escapes(scratch.escapes[i], count[i], next, scratch.symbols[i]);
+    fill_escapes(scratch.escapes[i], parts.num_codes[i], next, scratch.symbols[i]);
     next = scratch.symbols[i];
   }
-  put_row<Word, kPastCaches>(layout, row, shift, scratch.symbols[0], scratch.escapes[0], next, dst);
+  put_row<Word, kPastCaches>(layout, row, static_cast<Symbol>(parts.shift), scratch.symbols[0], scratch.escapes[0], next,
+                             dst);
   return true;
 }
 
@@ -170,7 +161,7 @@ __attribute__((noinline)) std::uint64_t decode_in_turn(const RowLayout& layout, 
   });
 }
 
-/// The same, where an instruction set has a faster way for most rows. It may stop before any other row, too.
+/// The same, where an instruction set has a way of its own.
 template <class Word, bool kPastCaches>
 // NOLINTNEXTLINE(readability-redundant-declaration): portable code has no other
 std::uint64_t decode_group(const RowLayout& layout, const StoredRow* rows, std::uint64_t num_rows, std::byte* dst);
@@ -186,7 +177,6 @@ std::uint64_t decode(const RowLayout& layout, const StoredRow* rows, std::uint64
       num_done = 1;
     } else if constexpr (kDecodesGroups<Word>) {
       num_done = decode_group<Word, kPastCaches>(layout, rows + i, num_rows - i, out);
-      if (num_done == 0) num_done = decode_in_turn<Word, kPastCaches>(layout, rows + i, 1, out);
     } else {
       num_done = decode_in_turn<Word, kPastCaches>(layout, rows + i, num_rows - i, out);
     }

@@ -137,27 +137,13 @@ inline __attribute__((always_inline)) void for_each_vector(std::uint64_t first, 
 
 #include "codecs/escape/join_avx512.inl"
 
-#include "codecs/escape/gathered_avx512.inl"
+#include "codecs/escape/rows_avx512.inl"
 
-/// As decode_in_turn, but that it may also stop before a row with very many escapes. Words of four bytes from memory
-/// are decoded as gathered ones are: they were 15 % slower the other way (Zen 4, 2026-11-21).
-template <class Word, bool kPastCaches>
-std::uint64_t decode_group(const RowLayout& layout, const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) {
-  if (num_rows <= RowCodec::kGatheredRows || (kPastCaches && sizeof(Word) == 4))
-    return gathered::decode_rows<Word, kPastCaches>(layout, rows, num_rows, dst);
-  return decode_stream<Word, kPastCaches>(layout, rows, num_rows, dst);
-}
-
+/// Of words of eight bytes.
 template <class Word, bool kPastCaches>
 inline void put_row(const RowLayout& layout, const StoredRow& row, SymbolOf<Word> shift, SymbolOf<Word>* symbols,
                     const std::uint64_t* escapes, const SymbolOf<Word>* next, std::byte* dst) {
-  if constexpr (sizeof(Word) <= 4) {
-    const JoinConstants<Word> constants(layout, false);
-    joining<Word, kPastCaches, false>(layout)(constants, {row.data, row.data + row.num_bytes}, next, nullptr, shift,
-                                              dst);
-  } else {
-    end_first_tier<Word>(layout, row.data, shift, symbols, escapes, next, dst);
-  }
+  end_first_tier<Word>(layout, row.data, shift, symbols, escapes, next, dst);
 }
 
 template <class Word>

@@ -14,7 +14,7 @@
 
 namespace stillbit::escape {
 
-/// Codes that lie together: see "Row" in spec.md.
+/// Codes of the first tier that lie together: see "Row" in spec.md.
 constexpr unsigned kBlockCodes = 64;
 
 /// The low `num_bits` (0 to 63) bits set.
@@ -48,6 +48,14 @@ STILLBIT_LANE void put_block_codes(std::byte* block, unsigned part, unsigned wid
   }
   if (width % 2 != 0)
     block[part] = static_cast<std::byte>((codes >> (width - 1) & 0x0101010101010101U) * 0x0102040810204080U >> 56);
+}
+
+/// Eight codes that follow each other without gaps in the low bits of `fields`, one byte each.
+STILLBIT_LANE std::uint64_t codes_in_turn(std::uint64_t fields, unsigned width) {
+  fields &= low_mask(8 * width);
+  const std::uint64_t fours = (fields | fields << (32 - 4 * width)) & low_mask(4 * width) * 0x0000000100000001U;
+  const std::uint64_t pairs = (fours | fours << (16 - 2 * width)) & low_mask(2 * width) * 0x0001000100010001U;
+  return (pairs | pairs << (8 - width)) & low_mask(width) * 0x0101010101010101U;
 }
 
 /// Bit i is set where byte i is 0, an escape. Precondition: bytes are below 128.

@@ -135,10 +135,18 @@ Result<Plan> parse(Bytes bytes, std::uint64_t row_bytes) {
   return plan;
 }
 
+unsigned count_bits(const Plan& plan) noexcept {
+  return static_cast<unsigned>(std::bit_width(plan.num_columns()));
+}
+
+std::uint64_t counts_bytes(const Plan& plan) noexcept {
+  return ceil_div((plan.tiers.size() - 1) * count_bits(plan), 8);
+}
+
 std::uint64_t minimum_row_bytes(const Plan& plan) noexcept {
   const std::uint64_t n = plan.num_columns();
   return ceil_div(n * plan.fixed_bits(), 8) + ceil_div(n * plan.tiers[0].bits, 8) +
-         (plan.row_shifts ? plan.symbol_size() : 0);
+         (plan.row_shifts ? plan.symbol_size() : 0) + counts_bytes(plan);
 }
 
 RowLayoutStorage::RowLayoutStorage(const Plan& plan, LayoutUse use) {
@@ -171,6 +179,8 @@ RowLayoutStorage::RowLayoutStorage(const Plan& plan, LayoutUse use) {
   layout_.fixed_bytes = ceil_div(layout_.num_columns * shape.fixed_bits, 8);
   layout_.code_bytes = ceil_div(layout_.num_columns * plan.tiers[0].bits, 8);
   layout_.minimum_row_bytes = minimum_row_bytes(plan);
+  layout_.counts_at = layout_.minimum_row_bytes - counts_bytes(plan);
+  layout_.count_bits = count_bits(plan);
 
   layout_.num_tiers = static_cast<unsigned>(plan.tiers.size());
   for (unsigned i = 0; i < layout_.num_tiers; ++i) {

@@ -61,6 +61,12 @@ Result<Plan> parse(Bytes bytes, std::uint64_t row_bytes);
 /// The size that `serialize` would give.
 [[nodiscard]] std::uint64_t serialized_bytes(const Plan& plan) noexcept;
 
+/// Bits of each of a row's counts.
+[[nodiscard]] unsigned count_bits(const Plan& plan) noexcept;
+
+/// The bytes of a row's counts.
+[[nodiscard]] std::uint64_t counts_bytes(const Plan& plan) noexcept;
+
 /// The bytes that every encoded row has at least.
 [[nodiscard]] std::uint64_t minimum_row_bytes(const Plan& plan) noexcept;
 
@@ -89,7 +95,9 @@ struct RowLayout {
   std::uint64_t num_columns = 0;
   std::uint64_t fixed_bytes = 0;
   std::uint64_t code_bytes = 0;
-  std::uint64_t minimum_row_bytes = 0;
+  std::uint64_t minimum_row_bytes = 0;  ///< of all that is before the codes of the second tier
+  std::uint64_t counts_at = 0;          ///< where a row's counts are
+  unsigned count_bits = 0;              ///< of each
 
   fields::FieldUnpacking unpacking;  ///< of fixed fields
   std::uint64_t unpacked_mask = 0;   ///< of the word: what is in its place once its fixed field is unpacked

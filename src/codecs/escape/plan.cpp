@@ -88,15 +88,16 @@ Counts narrowed(const Counts& counts, unsigned dropped_bits) {
   return result;
 }
 
-/// A choice of tiers, and the bits that codes and written out symbols then take.
+/// A choice of tiers, and the bits that codes, counts and written out symbols then take.
 struct Tiers {
   std::vector<Tier> tiers;
   std::uint64_t num_bits = 0;
 };
 
 /// Gives the commonest symbols to the first tier, the next ones to the second … and takes the widths with the lowest
-/// price. Where a tier has codes to spare they repeat its last symbol.
-Tiers cheapest_tiers(const Counts& counts, unsigned symbol_size) {
+/// price. A tier behind the first costs `later_tier_bits`, whatever it has. Where a tier has codes to spare they repeat
+/// its last symbol.
+Tiers cheapest_tiers(const Counts& counts, unsigned symbol_size, std::uint64_t later_tier_bits) {
   std::vector<std::uint16_t> order(counts.size());
   std::iota(order.begin(), order.end(), std::uint16_t{0});
   constexpr std::size_t kMostCoded = kMaxTiers * 15;
@@ -113,6 +114,7 @@ Tiers cheapest_tiers(const Counts& counts, unsigned symbol_size) {
     std::uint64_t num_bits = 0;
     std::size_t next = 0;
     for (const unsigned width : widths) {
+      if (width > 0 && next > 0) num_bits += later_tier_bits;
       num_bits += left * width;
       const std::size_t last = std::min(order.size(), next + low_mask(width));
       for (; next < last; ++next) left -= counts[order[next]];
@@ -199,15 +201,15 @@ struct Best {
     candidate.dropped_bits = std::min(rest_bits, static_cast<unsigned>(std::countr_zero(sampled.all)));
     candidate.row_shifts = row_shifts;
     candidate.column_shifts = column_shifts;
-    Tiers tiers = cheapest_tiers(counts, candidate.symbol_size());
+    // Of each row: a count, and half a byte on average, since each plane ends at a whole byte.
+    const std::uint64_t later_tier_bits = sampled.num_tiles() * (count_bits(candidate) + 4);
+    Tiers tiers = cheapest_tiers(counts, candidate.symbol_size(), later_tier_bits);
     candidate.tiers = std::move(tiers.tiers);
     if (minimum_row_bytes(candidate) >= candidate.row_bytes) return;
 
     const auto count = static_cast<double>(sampled.symbols.size());
     const double bits_per_word = static_cast<double>(tiers.num_bits) / count + candidate.fixed_bits();
-    // Each plane ends at a whole byte: half a byte lost on average.
     const double row_bytes = bits_per_word * static_cast<double>(sampled.num_columns) / 8 +
-                             0.5 * static_cast<double>(candidate.tiers.size() - 1) +
                              (row_shifts ? candidate.symbol_size() : 0);
     const double all_bytes =
         row_bytes * static_cast<double>(input.geometry.num_rows) + static_cast<double>(serialized_bytes(candidate));

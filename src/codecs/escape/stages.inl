@@ -86,6 +86,11 @@ inline void count_beyond(const RowLayout& layout, const Symbol* symbols, std::ui
   for (unsigned i = 0; i < kMaxTiers; ++i) num_beyond[i] = counters >> (i * kCounterBits) & low_mask(kCounterBits);
 }
 
+/// Codes of a tier that lie in blocks, of so many that it has: the others follow each other.
+inline std::uint64_t num_blocked(unsigned tier, std::uint64_t count) {
+  return tier == 0 ? count / kBlockCodes * kBlockCodes : 0;
+}
+
 /// Codes `count` symbols in tier `tier`, and moves those that it lacks to `beyond`. Returns how many these are.
 /// 8 bytes behind the codes must be writable.
 template <class Symbol>
@@ -101,7 +106,7 @@ inline std::uint64_t encode_tier(const RowLayout& layout, unsigned tier, const S
     return code;
   };
   std::uint64_t first = 0;
-  for (; first + kBlockCodes <= count; first += kBlockCodes, codes += 8 * width) {
+  for (; first < num_blocked(tier, count); first += kBlockCodes, codes += 8 * width) {
     __builtin_memset(codes, 0, 8 * width);
     for (unsigned part = 0; part < kBlockCodes / 8; ++part) {
       std::uint64_t bytes = 0;
@@ -113,6 +118,12 @@ inline std::uint64_t encode_tier(const RowLayout& layout, unsigned tier, const S
   for (; first < count; ++first) writer.put(take(first), width);
   return num_beyond;
 }
+
+/// A number that is known to the compiler.
+template <unsigned kValue>
+struct Constant {
+  static constexpr unsigned value = kValue;
+};
 
 /// Symbols of codes, for 16 codes at a time: each symbol but the escape's is chosen by a comparison. What processors
 /// have no instruction for is not asked of them.
@@ -158,18 +169,22 @@ struct SymbolTable<std::uint16_t, kWidth> {
   std::uint16_t symbols[1U << kWidth];
 };
 
-/// `decode_tier` for codes of kWidth bits.
-template <class Symbol, unsigned kWidth>
+/// `decode_tier` for codes of kWidth bits, in blocks as far as there are whole ones or all one after the other.
+template <class Symbol, unsigned kWidth, bool kInBlocks>
 inline std::uint64_t decode_tier_of(const std::uint16_t* symbol_of_code, const std::byte* codes, std::uint64_t count,
                                     Symbol* symbols, std::uint64_t* escapes) {
   const SymbolTable<Symbol, kWidth> table(symbol_of_code);
+  const auto eight_codes = [&](unsigned part) {
+    if constexpr (kInBlocks) return block_codes(codes, part, kWidth);
+    return codes_in_turn(load<std::uint64_t>(codes + part * kWidth), kWidth);
+  };
   std::uint64_t num_escapes = 0;
   std::uint64_t first = 0;
   for (; first + kBlockCodes <= count; first += kBlockCodes, codes += 8 * kWidth) {
     std::uint64_t found = 0;
     for (unsigned part = 0; part < kBlockCodes / 8; part += 2) {
-      const std::uint64_t low = block_codes(codes, part, kWidth);
-      const std::uint64_t high = block_codes(codes, part + 1, kWidth);
+      const std::uint64_t low = eight_codes(part);
+      const std::uint64_t high = eight_codes(part + 1);
       found |= std::uint64_t{escapes_of(low) | escapes_of(high) << 8} << (8 * part);
       table.look_up(low, high, symbols + first + 8 * part);
     }
@@ -191,16 +206,20 @@ inline std::uint64_t decode_tier_of(const std::uint16_t* symbol_of_code, const s
 template <class Symbol>
 inline std::uint64_t decode_tier(const RowLayout& layout, unsigned tier, const std::byte* codes, std::uint64_t count,
                                  Symbol* symbols, std::uint64_t* escapes) {
-  const std::uint16_t* symbol_of_code = layout.symbol_of_code[tier];
+  const auto decode_with_width = [&](auto width) {
+    const std::uint16_t* const symbol_of_code = layout.symbol_of_code[tier];
+    return tier == 0 ? decode_tier_of<Symbol, width.value, true>(symbol_of_code, codes, count, symbols, escapes)
+                     : decode_tier_of<Symbol, width.value, false>(symbol_of_code, codes, count, symbols, escapes);
+  };
   switch (layout.tier_bits[tier]) {
     case 1:
-      return decode_tier_of<Symbol, 1>(symbol_of_code, codes, count, symbols, escapes);
+      return decode_with_width(Constant<1>());
     case 2:
-      return decode_tier_of<Symbol, 2>(symbol_of_code, codes, count, symbols, escapes);
+      return decode_with_width(Constant<2>());
     case 3:
-      return decode_tier_of<Symbol, 3>(symbol_of_code, codes, count, symbols, escapes);
+      return decode_with_width(Constant<3>());
     default:
-      return decode_tier_of<Symbol, 4>(symbol_of_code, codes, count, symbols, escapes);
+      return decode_with_width(Constant<4>());
   }
 }
 
@@ -222,6 +241,40 @@ inline void add_shifts(const RowLayout& layout, Symbol shift, Symbol* symbols) {
       symbols[i] = static_cast<Symbol>(symbols[i] + load<Symbol>(layout.column_shifts + i * sizeof(Symbol)));
   }
   for (std::uint64_t i = 0; i < layout.num_columns; ++i) symbols[i] = static_cast<Symbol>((symbols[i] + shift) & mask);
+}
+
+/// Where the parts of an encoded row are that come behind its first tier's codes.
+struct RowParts {
+  std::uint64_t shift = 0;
+  std::uint64_t num_codes[kMaxTiers + 1] = {};  ///< of each tier
+  const std::byte* codes[kMaxTiers] = {};       ///< of each tier but the first
+  const std::byte* symbols = nullptr;           ///< that are written out
+  std::uint64_t symbol_bytes = 0;               ///< as many as there is room for
+};
+
+/// False if they do not lie within the row. That there are so many escapes as the row says is to be seen when they are
+/// found.
+template <class Symbol>
+inline bool find_parts(const RowLayout& layout, const std::byte* row, std::uint64_t num_bytes, RowParts& parts) {
+  if (num_bytes < layout.minimum_row_bytes) return false;
+  // Where there are fewer than eight bytes of them the others are not looked at.
+  std::uint64_t counts = load<std::uint64_t>(row + layout.counts_at);
+  parts.shift = layout.row_shifts ? load<Symbol>(row + layout.counts_at - sizeof(Symbol)) : 0;
+  parts.num_codes[0] = layout.num_columns;
+  const std::byte* at = row + layout.minimum_row_bytes;
+  std::uint64_t left = num_bytes - layout.minimum_row_bytes;
+  for (unsigned i = 1; i < layout.num_tiers; ++i, counts >>= layout.count_bits) {
+    const std::uint64_t count = counts & low_mask(layout.count_bits);
+    const std::uint64_t plane_bytes = (count * layout.tier_bits[i] + 7) / 8;
+    if (count > parts.num_codes[i - 1] || plane_bytes > left) return false;
+    parts.num_codes[i] = count;
+    parts.codes[i] = at;
+    at += plane_bytes;
+    left -= plane_bytes;
+  }
+  parts.symbols = at;
+  parts.symbol_bytes = left;
+  return true;
 }
 
 /// The first tier of a row, up to the number of its escapes: the later tiers are decoded then, and

@@ -24,6 +24,9 @@ struct EncodePlan {
   std::uint32_t symbol_size = 0;
   std::uint32_t num_tiers = 0;
   std::uint32_t row_shift_bytes = 0;  ///< 0, or symbol_size
+  std::uint32_t counts_at = 0;        ///< where a row's counts are
+  std::uint32_t count_bits = 0;       ///< of each
+  std::uint32_t escapes_at = 0;       ///< behind the counts
   std::uint32_t common_symbol = 0;    ///< of the first tier's code 1: rows are shifted to it
   std::uint32_t tier_bits[kMaxWarpTiers] = {};
   std::uint32_t codes_at = 0;          ///< where the codes of all symbols are: a std::uint16_t each
@@ -50,14 +53,14 @@ struct EncodedPlanes {
 
 STILLBIT_WARP EncodedPlanes planes_for(const EncodePlan& plan, const EscapeCounts& counts) {
   EncodedPlanes planes;
-  std::uint32_t at = plan.fixed_bytes;
-  std::uint32_t num_codes = plan.num_columns;
+  planes.tiers[0] = {plan.fixed_bytes, plan.num_columns, plan.tier_bits[0], true};
+  std::uint32_t at = plan.escapes_at;
+  std::uint32_t num_codes = counts.beyond[0];
   STILLBIT_UNROLL
-  for (unsigned i = 0; i < kMaxWarpTiers; ++i) {
+  for (unsigned i = 1; i < kMaxWarpTiers; ++i) {
     if (i >= plan.num_tiers) break;
-    planes.tiers[i] = {at, num_codes, plan.tier_bits[i]};
+    planes.tiers[i] = {at, num_codes, plan.tier_bits[i], false};
     at += planes.tiers[i].num_bytes();
-    if (i == 0) at += plan.row_shift_bytes;
     num_codes = counts.beyond[i];
   }
   planes.symbols_at = at;
@@ -89,22 +92,11 @@ STILLBIT_WARP void put_eight_codes(Warp& warp, std::uint32_t* dst, const CodePla
   warp::or_bits(warp, dst, (plane.at + num_blocked / 8 * width) * 8 + (first - num_blocked) * width, fields);
 }
 
-/// Puts code `i` into its plane. Inside each.
+/// Puts code `i` of a later tier into its plane. Inside each.
 template <class Warp>
 STILLBIT_WARP void put_code(Warp& warp, std::uint32_t* dst, const CodePlane& plane, std::uint32_t i,
                             std::uint32_t code) {
-  const std::uint32_t width = plane.width;
-  const std::uint32_t num_blocked = plane.num_blocked();
-  if (i >= num_blocked) {
-    warp::or_bits(warp, dst, (plane.at + num_blocked / 8 * width) * 8 + (i - num_blocked) * width, code);
-    return;
-  }
-  std::uint32_t block = plane.at + i / kBlockCodes * 8 * width;
-  const std::uint32_t within = i % kBlockCodes;
-  unsigned bit = 0;
-  for (; bit + 2 <= width; bit += 2, block += 16)
-    warp::or_bits(warp, dst, (block + within % 16) * 8 + within / 16 * 2, code >> bit & 3U);
-  if (width % 2 != 0) warp::or_bits(warp, dst, block * 8 + within, code >> (width - 1) & 1U);
+  warp::or_bits(warp, dst, plane.at * 8 + i * plane.width, code);
 }
 
 template <class Word_>
@@ -323,7 +315,13 @@ STILLBIT_WARP std::uint32_t WarpEncoder<Word>::encode(Warp& warp, const Plan& pl
   if (planes.num_bytes >= row.num_bytes) return warp::kStoredRaw;
   const CodePlane& codes_plane = planes.tiers[0];
   warp.each([&](unsigned lane) {
-    if (lane == 0) warp::or_bits(warp, dst, (codes_plane.at + codes_plane.num_bytes()) * 8, row_shift);
+    if (lane != 0) return;
+    if (plan.row_shift_bytes != 0) warp::or_bits(warp, dst, (plan.counts_at - plan.row_shift_bytes) * 8, row_shift);
+    STILLBIT_UNROLL
+    for (unsigned i = 1; i < kMaxWarpTiers; ++i) {
+      if (i < plan.num_tiers)
+        warp::or_bits(warp, dst, plan.counts_at * 8 + (i - 1) * plan.count_bits, planes.tiers[i].num_codes);
+    }
   });
 
   // Copies of what the plan says: as far as a compiler knows, what is written may change it.

@@ -23,6 +23,9 @@ warp::PlanBytes warp_encode_plan(const Plan& plan) {
   head.symbol_size = plan.symbol_size();
   head.num_tiers = layout.num_tiers;
   head.row_shift_bytes = layout.row_shifts ? plan.symbol_size() : 0;
+  head.counts_at = static_cast<std::uint32_t>(layout.counts_at);
+  head.count_bits = layout.count_bits;
+  head.escapes_at = static_cast<std::uint32_t>(layout.minimum_row_bytes);
   head.common_symbol = layout.symbol_of_code[0][1];
   std::copy_n(layout.tier_bits, kMaxTiers, head.tier_bits);
 

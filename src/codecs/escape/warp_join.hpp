@@ -38,7 +38,7 @@ class Join {
   static constexpr unsigned kParts = 2 * sizeof(Word);  ///< registers that eight words take
 
   /// The plan is read from memory: a few numbers of it are kept.
-  STILLBIT_WARP Join(const WarpPlan& plan, const warp::ByteRun& row, const CodePlane& codes)
+  STILLBIT_WARP Join(const WarpPlan& plan, const warp::ByteRun& row)
       : row_(row),
         rest_mask_(repeated<kWordBits>(static_cast<std::uint32_t>(plan.rest_mask))),
         sign_mask_(repeated<kWordBits>(static_cast<std::uint32_t>(plan.sign_mask))),
@@ -48,7 +48,7 @@ class Join {
         dropped_bits_(plan.dropped_bits),
         symbol_at_(plan.symbol_at),
         sign_shift_(plan.sign_shift),
-        row_shift_(repeated<8>(row_shift_of(plan, row, codes))),
+        row_shift_(repeated<8>(row_shift_of(plan, row))),
         column_shifts_(plan.column_shifts_at == 0 ? nullptr
                                                   : reinterpret_cast<const std::byte*>(&plan) + plan.column_shifts_at) {
   }

@@ -12,9 +12,6 @@
 //
 // Later tiers are expanded in the same way, 256 codes at a time and before they are needed, to symbols in a ring in
 // shared memory, from which the tier before takes them. The last tier takes them from the row.
-//
-// A row of at most 256 columns has one step of codes in each tier. The sum over the warp that says where a lane's
-// escapes begin also says how many there are, and so where the next tier's codes lie: nothing is counted beforehand.
 
 namespace stillbit::escape {
 
@@ -112,12 +109,6 @@ class NarrowRow {
 
   /// Stores the symbols of a step of a later tier in its ring, for the tier before.
   STILLBIT_WARP void store_to_ring(unsigned tier, std::uint32_t step, const warp::PerLane<Warp, EightSymbols>& symbols);
-
-  /// Of a row of one step: finds a tier's codes, which lie behind its first `at` bytes, those of later tiers, and what
-  /// all of them stand for. False if the row is malformed.
-  template <unsigned kTier>
-  STILLBIT_WARP bool expand_short(const std::uint32_t (&table)[4], std::uint32_t at, std::uint32_t num_codes,
-                                  warp::PerLane<Warp, EightSymbols>& symbols);
 
   /// Expands the tier until the next `count` symbols are in its ring.
   template <unsigned kTier>
@@ -218,47 +209,19 @@ STILLBIT_WARP void NarrowRow<Word, Warp, kIsUsual>::expand_to_ring(std::uint32_t
 }
 
 template <class Word, class Warp, bool kIsUsual>
-template <unsigned kTier>
-STILLBIT_WARP bool NarrowRow<Word, Warp, kIsUsual>::expand_short(const std::uint32_t (&table)[4], std::uint32_t at,
-                                                                 std::uint32_t num_codes,
-                                                                 warp::PerLane<Warp, EightSymbols>& symbols) {
-  planes_.tiers[kTier] = {at, num_codes, tiers_.widths[kTier]};
-  at += planes_.tiers[kTier].num_bytes();
-  if (at > row_.num_bytes) return false;
-  OpenStep open;
-  const std::uint32_t count = open_step<kTier>(table, 0, open, symbols);
-  if constexpr (kTier + 1 < kMaxWarpTiers) {
-    warp::PerLane<Warp, EightSymbols> of_next;
-    if (!expand_short<kTier + 1>(plan_.low_bytes[kTier + 1], at, count, of_next)) return false;
-    store_to_ring(kTier + 1, 0, of_next);
-  } else {
-    planes_.symbols_at = at;
-    max_symbols_ = row_.num_bytes - at;
-    if (count > max_symbols_) return false;
-  }
-  close_step<kTier>(open, symbols);
-  return true;
-}
-
-template <class Word, class Warp, bool kIsUsual>
 STILLBIT_WARP bool NarrowRow<Word, Warp, kIsUsual>::expand(const warp::Output& out) {
   using Columns = Join<Word>;
   constexpr unsigned kStoreBytes = sizeof(Word) == 1 ? 8 : 16;
   const std::uint32_t num_columns = plan_.num_columns;
   const std::uint32_t table[4] = {plan_.low_bytes[0][0], plan_.low_bytes[0][1], plan_.low_bytes[0][2],
                                   plan_.low_bytes[0][3]};
-  const bool is_short = kIsUsual && num_columns <= kStepCodes;
-  warp::PerLane<Warp, EightSymbols> symbols;
-  if (is_short) {
-    if (!expand_short<0>(table, plan_.fixed_bytes, num_columns, symbols)) return false;
-  } else {
-    if (!find_planes(warp_, plan_, tiers_, row_, planes_)) return false;
-    max_symbols_ = row_.num_bytes - planes_.symbols_at;
-  }
-  const Columns columns(plan_, row_, planes_.tiers[0]);
+  if (!find_planes(plan_, tiers_, row_, planes_)) return false;
+  max_symbols_ = row_.num_bytes - planes_.symbols_at;
+  const Columns columns(plan_, row_);
   const warp::WideStores<kStoreBytes> wide(out);
   for (std::uint32_t step = 0; step < num_columns; step += kStepCodes) {
-    if (!is_short) expand_step<0>(table, step, symbols);
+    warp::PerLane<Warp, EightSymbols> symbols;
+    expand_step<0>(table, step, symbols);
     warp_.each([&](unsigned lane) {
       const std::uint32_t column = step + lane * warp::kLaneColumns;
       const std::uint32_t at = column * static_cast<std::uint32_t>(sizeof(Word));
@@ -281,10 +244,15 @@ STILLBIT_WARP bool NarrowRow<Word, Warp, kIsUsual>::expand(const warp::Output& o
       }
     });
   }
-  std::uint32_t num_written_out = 0;
+  bool are_as_many = true;
+  std::uint32_t num_written_out = num_escapes_[0];
   STILLBIT_UNROLL
-  for (unsigned i = 0; i < kMaxWarpTiers; ++i) num_written_out = is_last(i) ? num_escapes_[i] : num_written_out;
-  return num_written_out <= max_symbols_;
+  for (unsigned i = 1; i < kMaxWarpTiers; ++i) {
+    if (i >= tiers_.count) break;
+    are_as_many = are_as_many && num_escapes_[i - 1] == planes_.tiers[i].num_codes;
+    num_written_out = num_escapes_[i];
+  }
+  return are_as_many && num_written_out <= max_symbols_;
 }
 
 }  // namespace stillbit::escape

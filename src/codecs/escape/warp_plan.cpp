@@ -36,6 +36,9 @@ warp::PlanBytes warp_plan(const Plan& plan) {
   head.symbol_size = plan.symbol_size();
   head.tiers.count = layout.num_tiers;
   head.row_shift_bytes = layout.row_shifts ? plan.symbol_size() : 0;
+  head.counts_at = static_cast<std::uint32_t>(layout.counts_at);
+  head.count_bits = layout.count_bits;
+  head.escapes_at = static_cast<std::uint32_t>(layout.minimum_row_bytes);
   std::copy_n(layout.tier_bits, kMaxTiers, head.tiers.widths);
   head.is_usual = is_usual(plan, head) ? 1 : 0;
   std::copy_n(&layout.symbol_of_code[0][0], kMaxTiers * 16, &head.symbols[0][0]);

@@ -32,6 +32,9 @@ struct WarpPlan {
   std::uint32_t symbol_mask = 0;
   std::uint32_t symbol_size = 0;
   std::uint32_t row_shift_bytes = 0;   ///< 0, or symbol_size
+  std::uint32_t counts_at = 0;         ///< where a row's counts are
+  std::uint32_t count_bits = 0;        ///< of each
+  std::uint32_t escapes_at = 0;        ///< behind the counts
   std::uint32_t column_shifts_at = 0;  ///< 0, or where the shifts of all columns and kLaneColumns more are
   Tiers tiers;
   std::uint16_t symbols[kMaxWarpTiers][16] = {};  ///< of each tier's codes; that of code 0, the escape, is 0
@@ -43,10 +46,13 @@ struct CodePlane {
   std::uint32_t at = 0;
   std::uint32_t num_codes = 0;
   std::uint32_t width = 0;
+  bool is_first = false;  ///< tier: only its codes are in blocks
 
   [[nodiscard]] STILLBIT_WARP std::uint32_t num_bytes() const { return (num_codes * width + 7) / 8; }
   /// Codes in whole blocks; the others lie one after the other.
-  [[nodiscard]] STILLBIT_WARP std::uint32_t num_blocked() const { return num_codes / kBlockCodes * kBlockCodes; }
+  [[nodiscard]] STILLBIT_WARP std::uint32_t num_blocked() const {
+    return is_first ? num_codes / kBlockCodes * kBlockCodes : 0;
+  }
 };
 
 /// Eight codes of a plane: code i has nibble 2 × i, and code 4 + i nibble 2 × i + 1. So the low half and the high half
@@ -96,20 +102,21 @@ STILLBIT_WARP CodeNibbles nibbles_of_pairs(std::uint32_t fields) {
   return warp::byte_permute(even, odd, 0x7351) << 4 | warp::byte_permute(even, odd, 0x6240);
 }
 
-/// Codes `first` to `first` + 7 behind the last whole block. Those that do not exist are 1.
-STILLBIT_WARP CodeNibbles nibbles_of_tail(const warp::ByteRun& row, const CodePlane& plane, std::uint32_t first) {
+/// Four codes that lie one after the other in the low bits of `fields`, a byte each.
+STILLBIT_WARP std::uint32_t four_codes(std::uint32_t fields, unsigned width) {
+  fields &= warp::low_mask(4 * width);
+  const std::uint32_t pairs = (fields | fields << (16 - 2 * width)) & warp::low_mask(2 * width) * 0x00010001U;
+  return (pairs | pairs << (8 - width)) & warp::low_mask(width) * 0x01010101U;
+}
+
+/// Codes `first` to `first` + 7, which lie one after the other. Those that do not exist are 1.
+STILLBIT_WARP CodeNibbles nibbles_in_turn(const warp::ByteRun& row, const CodePlane& plane, std::uint32_t first) {
   const unsigned width = plane.width;
   const std::uint32_t in_blocks = plane.num_blocked();
   const std::uint32_t num_codes = plane.num_codes - first;
   const std::uint32_t fields = row.bits((plane.at + in_blocks / 8 * width) * 8 + (first - in_blocks) * width, 32);
-  CodeNibbles codes = 0;
-  if (width == 2) {
-    codes = nibbles_of_pairs(fields & 0xFFFFU);
-  } else {
-    const std::uint32_t mask = 0xFU >> (4 - width);
-    STILLBIT_UNROLL
-    for (unsigned i = 0; i < 8; ++i) codes |= (fields >> (i * width) & mask) << nibble_at(i);
-  }
+  const CodeNibbles codes = width == 2 ? nibbles_of_pairs(fields & 0xFFFFU)
+                                       : four_codes(fields >> (4 * width), width) << 4 | four_codes(fields, width);
   if (num_codes >= 8) return codes;
   const std::uint32_t missing = 0xFFU << num_codes;
   return codes | spread_four_bits(missing >> 4) << 4 | spread_four_bits(missing);
@@ -120,9 +127,10 @@ STILLBIT_WARP CodeNibbles lane_codes(const warp::ByteRun& row, const CodePlane& 
                                      unsigned lane) {
   const std::uint32_t first = step + lane * 8;
   // Mostly all lanes go the first way: nothing there is asked lane by lane.
-  if (plane.width == 2 && step + warp::kStepColumns <= plane.num_codes) return nibbles_of_block(row, plane, step, lane);
+  if (plane.is_first && plane.width == 2 && step + warp::kStepColumns <= plane.num_codes)
+    return nibbles_of_block(row, plane, step, lane);
   if (first < plane.num_blocked()) return nibbles_of_block(row, plane, step, lane);
-  return first < plane.num_codes ? nibbles_of_tail(row, plane, first) : kNoEscapes;
+  return first < plane.num_codes ? nibbles_in_turn(row, plane, first) : kNoEscapes;
 }
 
 /// The lowest bit of a nibble is set where that is 0, an escape.
@@ -132,36 +140,6 @@ STILLBIT_WARP CodeNibbles escapes_in(CodeNibbles codes, unsigned width) {
   return ~any & 0x11111111U;
 }
 
-/// The number of codes in a plane that are escapes.
-template <class Warp>
-STILLBIT_WARP std::uint32_t count_escapes(Warp& warp, const warp::ByteRun& row, const CodePlane& plane) {
-  warp::PerLane<Warp, std::uint32_t> count;
-  if (plane.width == 2) {
-    // All codes lie side by side, blocked or not, and which is which does not matter.
-    const std::uint32_t begin = (row.first_byte + plane.at) * 8;
-    const std::uint32_t end = begin + plane.num_codes * 2;
-    warp.each([&](unsigned lane) {
-      count[lane] = 0;
-      STILLBIT_NO_UNROLL  // few rows are that long
-          for (std::uint32_t at = begin / 32 * 32 + lane * 32; at < end; at += warp::kLanes * 32) {
-        const std::uint32_t word = row.words[at / 32];
-        std::uint32_t escapes = ~(word | word >> 1) & 0x55555555U;
-        if (at < begin) escapes &= ~warp::low_mask(begin % 32);
-        if (end - at < 32) escapes &= warp::low_mask(end % 32);
-        count[lane] += warp::popcount(escapes);
-      }
-    });
-  } else {
-    warp.each([&](unsigned lane) {
-      count[lane] = 0;
-      STILLBIT_NO_UNROLL
-      for (std::uint32_t step = 0; step < plane.num_codes; step += warp::kStepColumns)
-        count[lane] += warp::popcount(escapes_in(lane_codes(row, plane, step, lane), plane.width));
-    });
-  }
-  return warp.sum(count);
-}
-
 /// The planes of a row, and where the symbols are that are written out.
 struct RowPlanes {
   CodePlane tiers[kMaxWarpTiers];
@@ -169,19 +147,18 @@ struct RowPlanes {
 };
 
 /// Finds the planes of a row. `tiers` are those of the plan, known to the compiler perhaps. False if they do not lie
-/// within it. The last tier's escapes are not counted.
-template <class Warp>
-STILLBIT_WARP bool find_planes(Warp& warp, const WarpPlan& plan, const Tiers& tiers, const warp::ByteRun& row,
-                               RowPlanes& planes) {
-  std::uint32_t num_codes = plan.num_columns;
-  std::uint32_t at = plan.fixed_bytes;
+/// within it. That there are so many escapes as the row says is to be seen when they are found.
+STILLBIT_WARP bool find_planes(const WarpPlan& plan, const Tiers& tiers, const warp::ByteRun& row, RowPlanes& planes) {
+  std::uint32_t at = plan.escapes_at;
+  if (at > row.num_bytes) return false;
+  planes.tiers[0] = {plan.fixed_bytes, plan.num_columns, tiers.widths[0], true};
   STILLBIT_UNROLL
-  for (unsigned i = 0; i < kMaxWarpTiers; ++i) {
+  for (unsigned i = 1; i < kMaxWarpTiers; ++i) {
     if (i >= tiers.count) break;
-    if (i > 0) num_codes = count_escapes(warp, row, planes.tiers[i - 1]);
-    planes.tiers[i] = {at, num_codes, tiers.widths[i]};
+    const std::uint32_t count = row.bits(plan.counts_at * 8 + (i - 1) * plan.count_bits, plan.count_bits);
+    if (count > planes.tiers[i - 1].num_codes) return false;
+    planes.tiers[i] = {at, count, tiers.widths[i], false};
     at += planes.tiers[i].num_bytes();
-    if (i == 0) at += plan.row_shift_bytes;
     if (at > row.num_bytes) return false;
   }
   planes.symbols_at = at;
@@ -189,9 +166,9 @@ STILLBIT_WARP bool find_planes(Warp& warp, const WarpPlan& plan, const Tiers& ti
 }
 
 /// What is added to all symbols of a row.
-STILLBIT_WARP std::uint32_t row_shift_of(const WarpPlan& plan, const warp::ByteRun& row, const CodePlane& codes) {
+STILLBIT_WARP std::uint32_t row_shift_of(const WarpPlan& plan, const warp::ByteRun& row) {
   if (plan.row_shift_bytes == 0) return 0;
-  return row.bits((codes.at + codes.num_bytes()) * 8, 8 * plan.row_shift_bytes);
+  return row.bits((plan.counts_at - plan.row_shift_bytes) * 8, 8 * plan.row_shift_bytes);
 }
 
 }  // namespace stillbit::escape

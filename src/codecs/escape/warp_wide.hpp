@@ -30,6 +30,7 @@ class WideRow {
     std::uint32_t written_out = 0;
   };
 
+  /// Code `i` of a later tier.
   [[nodiscard]] STILLBIT_WARP std::uint32_t code(const CodePlane& plane, std::uint32_t i) const;
 
   /// The symbols of a step's escapes, `count` of them, in order. Moves the ranks on. False if they do not lie within
@@ -52,16 +53,9 @@ class WideRow {
 
 template <class Warp>
 STILLBIT_WARP std::uint32_t WideRow<Warp>::code(const CodePlane& plane, std::uint32_t i) const {
-  const std::uint32_t width = plane.width;
-  const std::uint32_t in_blocks = plane.num_blocked();
-  if (i >= in_blocks) return row_.bits((plane.at + in_blocks / 8 * width) * 8 + (i - in_blocks) * width, width);
-  const std::uint32_t block = plane.at + i / kBlockCodes * 8 * width;
-  const std::uint32_t within = i % kBlockCodes;
-  const auto pair = [&](std::uint32_t pairs) { return row_.byte(pairs + within % 16) >> (within / 16 * 2) & 3U; };
-  std::uint32_t code = width >= 2 ? pair(block) : 0;
-  if (width >= 4) code |= pair(block + 16) << 2;
-  if (width % 2 != 0) code |= (row_.byte(block + width / 2 * 16 + within / 8) >> (within % 8) & 1U) << (width - 1);
-  return code;
+  // Lanes without an escape look, too, and so do those of a row that has more than it says: at most behind the plane.
+  const std::uint32_t code = i < plane.num_codes ? i : plane.num_codes;
+  return row_.bits(plane.at * 8 + code * plane.width, plane.width);
 }
 
 template <class Warp>
@@ -78,7 +72,6 @@ STILLBIT_WARP bool WideRow<Warp>::look_up_escapes(std::uint32_t count) {
       if (i >= plan_.tiers.count) break;
       const std::uint32_t escapes = warp_.ballot(is_escape);
       warp_.each([&](unsigned lane) {
-        // Lanes without an escape look, too, at most one code behind the plane: cheaper than to go another way.
         const std::uint32_t rank = ranks_.in_tier[i - 1] + warp::popcount(escapes & warp::low_mask(lane));
         const std::uint32_t found = code(planes_.tiers[i], rank);
         if (is_escape[lane]) symbol[lane] = stored_plan_.symbols[i][found];
@@ -126,10 +119,10 @@ STILLBIT_WARP void WideRow<Warp>::store_columns(const warp::Output& out, std::ui
 
 template <class Warp>
 STILLBIT_WARP bool WideRow<Warp>::expand(const warp::Output& out) {
-  if (!find_planes(warp_, plan_, plan_.tiers, row_, planes_)) return false;
+  if (!find_planes(plan_, plan_.tiers, row_, planes_)) return false;
   max_symbols_ = (row_.num_bytes - planes_.symbols_at) / kSymbolBytes;
   const CodePlane& codes_plane = planes_.tiers[0];
-  const std::uint32_t row_shift = row_shift_of(plan_, row_, codes_plane);
+  const std::uint32_t row_shift = row_shift_of(plan_, row_);
   static_assert(warp::kStepColumns * sizeof(std::uint16_t) <= warp::kScratchBytes);
 
   for (std::uint32_t step = 0; step < plan_.num_columns; step += warp::kStepColumns) {
@@ -152,7 +145,11 @@ STILLBIT_WARP bool WideRow<Warp>::expand(const warp::Output& out) {
       if (column < plan_.num_columns) store_columns(out, column, codes[lane], escapes[lane], rank[lane], row_shift);
     });
   }
-  return true;
+  bool are_as_many = true;
+  STILLBIT_UNROLL
+  for (unsigned i = 1; i < kMaxWarpTiers; ++i)
+    are_as_many = are_as_many && (i >= plan_.tiers.count || ranks_.in_tier[i - 1] == planes_.tiers[i].num_codes);
+  return are_as_many;
 }
 
 }  // namespace stillbit::escape
