@@ -86,7 +86,10 @@ def escape_cases(rng: np.random.Generator) -> Iterator[tuple[str, Case]]:
     yield "escape_bf16", Case(bf16(normals(20, 75)), "escape", lambda header, plan: len(plan.tables) == 3, "BF16")
     yield "escape_bf16_blocks", Case(bf16(normals(8, 256)), "escape", dtype="BF16")
     yield "escape_f32", Case(normals(8, 131).astype(np.float32), "escape", lambda header, plan: plan.view_bytes == 4)
-    yield "escape_f16", Case(normals(20, 70).astype(np.float16), "escape", lambda header, plan: plan.symbol_bits == 5)
+    yield (
+        "escape_f16",
+        Case(normals(20, 70).reshape(10, 140).astype(np.float16), "escape", lambda header, plan: plan.symbol_bits == 5),
+    )
     yield "escape_u8", Case(
         np.minimum(rng.geometric(0.08, (20, 150)), 255).astype(np.uint8), "escape",
         lambda header, plan: plan.view_bytes == 1 and plan.sign_bits == 0,

@@ -191,6 +191,20 @@ def many_escapes(bits: np.ndarray, plan: Any) -> None:
     bits[1024:1040] = 1
 
 
+def change_count(change: Callable[[int], int]) -> Callable[[np.ndarray, Any], None]:
+    """Return a change of the number of escapes that an escape row says it has."""
+
+    def change_bits(bits: np.ndarray, plan: Any) -> None:
+        columns = len(plan.shifts)
+        planes = ceil_div(columns * plan.fixed_bits, 8) + ceil_div(columns * plan.tier_bits[0], 8)
+        at = 8 * (planes + plan.row_shifts * plan.symbol_size)
+        field = bits[at : at + plan.count_bits]
+        count = change(int.from_bytes(np.packbits(field, bitorder="little").tobytes(), "little"))
+        field[:] = [count >> i & 1 for i in range(plan.count_bits)]
+
+    return change_bits
+
+
 # name: (valid file it is made from, change of its payload, words that the message must have)
 INVALID: dict[str, tuple[str, Change, str]] = {
     "wrong_magic": ("bf16_with_a_random_row_packed", set_field("B", 0, 0), "STILLBIT"),
@@ -263,6 +277,17 @@ INVALID: dict[str, tuple[str, Change, str]] = {
     "escape_plan_cut": ("escape_bf16_packed", cut_plan, "plan_bytes"),
     "escape_cut_row": ("escape_bf16_packed", cut_row, "malformed"),
     "escape_cut_row_f64": ("escape_f64_packed", cut_row, "malformed"),
+    "escape_more_than_it_says": (
+        "escape_bf16_packed",
+        first_row_bits(change_count(lambda count: count - 1)),
+        "malformed",
+    ),
+    "escape_fewer_than_it_says": (
+        "escape_bf16_packed",
+        first_row_bits(change_count(lambda count: count + 1)),
+        "malformed",
+    ),
+    "escape_more_than_columns": ("escape_bf16_packed", first_row_bits(change_count(lambda _: -1)), "malformed"),
     # Codec sparse.
     "sparse_view": ("sparse_dictionary_packed", in_plan("B", 0, 0), "view_bytes"),
     "sparse_low_bits": ("sparse_dictionary_packed", in_plan("B", 1, 10), "low_bits"),

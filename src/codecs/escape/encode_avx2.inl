@@ -167,8 +167,7 @@ struct CodesOf {
   void store_in_turn(std::byte* dst, std::uint64_t count) const {
     const std::uint64_t lanes = count < kBlockCodes ? low_mask(static_cast<unsigned>(count)) : ~std::uint64_t{0};
     std::uint64_t bits[kWidth];
-    for (unsigned bit = 0; bit < kWidth; ++bit)
-      bits[bit] = lanes_with(has_bit[bit]) & lanes;
+    for (unsigned bit = 0; bit < kWidth; ++bit) bits[bit] = lanes_with(has_bit[bit]) & lanes;
     for (unsigned i = 0; 8 * i < count; ++i) {
       std::uint64_t codes = 0;
       for (unsigned bit = 0; bit < kWidth; ++bit)

@@ -32,7 +32,8 @@ inline auto with_scratch(std::uint64_t num_columns, const Body& body) {
   return body(scratch);
 }
 
-/// Bytes that the escapes take behind a row's counts, from how many symbols come to each tier but the first, and to none.
+/// Bytes that the escapes take behind a row's counts, from how many symbols come to each tier but the first, and to
+/// none.
 inline std::uint64_t escape_bytes(const RowLayout& layout, const std::uint64_t* num_beyond, std::uint64_t symbol_size) {
   std::uint64_t num_bytes = num_beyond[layout.num_tiers - 1] * symbol_size;
   for (unsigned i = 1; i < layout.num_tiers; ++i) num_bytes += (num_beyond[i - 1] * layout.tier_bits[i] + 7) / 8;
@@ -99,7 +100,8 @@ std::uint64_t encode(const RowLayout& layout, const std::byte* row, std::byte* d
     }
     // How large the row becomes shows as it is written: what would not be shorter than the row is stored raw.
     std::byte* const end = dst + layout.row_bytes;
-    std::uint64_t count = encode_tier(layout, 0, symbols, layout.num_columns, dst + layout.fixed_bytes, scratch.symbols[1]);
+    std::uint64_t count =
+        encode_tier(layout, 0, symbols, layout.num_columns, dst + layout.fixed_bytes, scratch.symbols[1]);
     std::byte* out = dst + layout.minimum_row_bytes;
     std::uint64_t counts = 0;
     for (unsigned i = 1; i < layout.num_tiers; ++i) {
@@ -131,7 +133,7 @@ template <class Word, bool kPastCaches, class RowScratch>
 inline bool decode_row(const RowLayout& layout, const StoredRow& row, std::byte* dst, RowScratch& scratch) {
   using Symbol = SymbolOf<Word>;
   RowParts parts;
-  if (!find_parts<Symbol>(layout, row.data, row.num_bytes, parts)) return false;
+  if (!find_parts<Symbol>(layout, AnyTiers{layout}, row.data, row.num_bytes, parts)) return false;
   std::uint64_t num_escapes =
       begin_first_tier(layout, row.data + layout.fixed_bytes, scratch.symbols[0], scratch.escapes[0]);
   for (unsigned i = 1; i < layout.num_tiers; ++i) {
@@ -144,8 +146,8 @@ inline bool decode_row(const RowLayout& layout, const StoredRow& row, std::byte*
     fill_escapes(scratch.escapes[i], parts.num_codes[i], next, scratch.symbols[i]);
     next = scratch.symbols[i];
   }
-  put_row<Word, kPastCaches>(layout, row, static_cast<Symbol>(parts.shift), scratch.symbols[0], scratch.escapes[0], next,
-                             dst);
+  put_row<Word, kPastCaches>(layout, row, static_cast<Symbol>(parts.shift), scratch.symbols[0], scratch.escapes[0],
+                             next, dst);
   return true;
 }
 

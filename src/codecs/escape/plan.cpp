@@ -209,8 +209,8 @@ struct Best {
 
     const auto count = static_cast<double>(sampled.symbols.size());
     const double bits_per_word = static_cast<double>(tiers.num_bits) / count + candidate.fixed_bits();
-    const double row_bytes = bits_per_word * static_cast<double>(sampled.num_columns) / 8 +
-                             (row_shifts ? candidate.symbol_size() : 0);
+    const double row_bytes =
+        bits_per_word * static_cast<double>(sampled.num_columns) / 8 + (row_shifts ? candidate.symbol_size() : 0);
     const double all_bytes =
         row_bytes * static_cast<double>(input.geometry.num_rows) + static_cast<double>(serialized_bytes(candidate));
     if (plan && all_bytes >= bytes) return;

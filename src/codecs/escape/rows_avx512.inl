@@ -22,45 +22,45 @@ inline void request(const StoredRow* rows, std::uint64_t num_rows) {
   }
 }
 
-/// Decodes rows up to the first one that is raw or malformed; `Joiner` puts them together. Where kLead is 1, that is done
-/// for a row while the escapes of the two behind it are found. A function of its own: its scratch, which is large, is
-/// on the stack.
-template <class Joiner, Rows kRows, std::uint64_t kLead, bool kRequests, std::uint64_t kColumns>
+/// Rows that are decoded together, each step for all of them before the next. Eight write so much at once that rows
+/// which arrive from memory have to wait (Zen 4, 2026-11-21).
+constexpr std::uint64_t kGroupRows = 4;
+
+/// Decodes rows up to the first one that is raw or malformed, kGroup at a time; `Joiner` puts them together. A function
+/// of its own: its scratch, which is large, is on the stack.
+template <class Joiner, class Tiers, Rows kRows, std::uint64_t kGroup, bool kRequests, std::uint64_t kColumns>
 __attribute__((noinline)) std::uint64_t decode_with(const RowLayout& layout, bool is_turned, const StoredRow* rows,
                                                     std::uint64_t num_rows, std::byte* dst) {
-  constexpr std::uint64_t kOpenRows = 2 * kLead + 1;
-  alignas(64) std::uint8_t later[kOpenRows][symbol_room(kColumns)];
-  alignas(64) std::uint8_t symbols[kOpenRows][symbol_room(kColumns)];
-  OpenRow open[kOpenRows];
-  const EscapeFinder<kRows> finder(layout, Turn(is_turned ? layout.shape.symbol_at % 8 : 0));
+  alignas(64) std::uint8_t symbols[kGroup][2][symbol_room(kColumns)];
+  OpenRow open[kGroup];
+  for (std::uint64_t i = 0; i < kGroup; ++i) {
+    open[i].later = symbols[i][0];
+    open[i].symbols = symbols[i][1];
+  }
+  const EscapeFinder<Tiers, kRows> finder(layout, Turn(is_turned ? layout.shape.symbol_at % 8 : 0));
   const Joiner joiner(layout, is_turned);
   const std::uint64_t row_bytes = layout.row_bytes;
-  // The first row for which a step cannot be done ends the group.
-  std::uint64_t end = num_rows;
-  for (std::uint64_t i = 0; i < end + 2 * kLead; ++i) {
-    // Does a step for the row that was opened so many rows ago.
-    const auto step = [&](std::uint64_t ago, const auto& does) __attribute__((always_inline)) {
-      const std::uint64_t row = i - ago;
-      if (i >= ago && row < end && !does(row, row % kOpenRows)) end = row;
-    };
+  std::uint64_t first = 0;
+  while (first < num_rows) {
     if constexpr (kRequests) {
-      for (std::uint64_t at = 0; at < rows[i].num_bytes; at += 64)
-        _mm_prefetch(reinterpret_cast<const char*>(rows[i].data + kRequestedAhead + at), _MM_HINT_T0);
+      for (std::uint64_t at = 0; at < rows[first].num_bytes; at += 64)
+        _mm_prefetch(reinterpret_cast<const char*>(rows[first].data + kRequestedAhead + at), _MM_HINT_T0);
     }
-    step(0, [&](std::uint64_t row, std::uint64_t at) __attribute__((always_inline)) {
-      const StoredRow& stored = rows[row];
-      return !stored.is_raw && finder.open({stored.data, stored.data + stored.num_bytes}, open[at], later[at], symbols[at]);
-    });
-    step(kLead, [&](std::uint64_t, std::uint64_t at) __attribute__((always_inline)) {
-      return finder.close(open[at], later[at], symbols[at]);
-    });
-    step(2 * kLead, [&](std::uint64_t row, std::uint64_t at) __attribute__((always_inline)) {
-      const OpenRow& found = open[at];
-      return joiner.join(found.bytes, symbols[at], static_cast<std::uint8_t>(found.parts.shift), dst + row * row_bytes) ==
-             found.parts.num_codes[1];
-    });
+    const std::uint64_t wanted = num_rows - first < kGroup ? num_rows - first : kGroup;
+    // The first row for which a step cannot be done ends the group.
+    std::uint64_t num_open = 0;
+    while (num_open < wanted && finder.open(rows[first + num_open], open[num_open])) ++num_open;
+    std::uint64_t num_closed = 0;
+    while (num_closed < num_open && finder.close(open[num_closed])) ++num_closed;
+    for (std::uint64_t i = 0; i < num_closed; ++i, ++first) {
+      const RowParts& parts = open[i].parts;
+      const std::uint64_t num_escapes =
+          joiner.join(open[i].bytes, open[i].symbols, static_cast<std::uint8_t>(parts.shift), dst + first * row_bytes);
+      if (num_escapes != parts.num_codes[1]) return first;
+    }
+    if (num_closed < wanted) break;
   }
-  return end;
+  return first;
 }
 
 /// The layout that trained weights of two and four bytes mostly have: it has loops of its own.
@@ -69,7 +69,12 @@ constexpr Join kUsualJoin = sizeof(Word) == 2 ? Join::kByteOfTwo : Join::kWholeB
 
 template <class Word>
 inline bool is_usual(const RowLayout& layout, bool is_turned) {
-  return sizeof(Word) > 1 && is_turned && layout.tier_bits[0] == 2 && join_for<Word>(layout) == kUsualJoin<Word>;
+  if (sizeof(Word) == 1 || !is_turned || join_for<Word>(layout) != kUsualJoin<Word>) return false;
+  if (layout.num_tiers != UsualTiers::count()) return false;
+  for (unsigned i = 0; i < UsualTiers::count(); ++i) {
+    if (layout.tier_bits[i] != UsualTiers::bits(i)) return false;
+  }
+  return true;
 }
 
 /// Decodes rows up to the first one that is raw or malformed. Returns how many these are.
@@ -81,20 +86,20 @@ std::uint64_t decode_group(const RowLayout& layout, const StoredRow* rows, std::
   const bool is_turned = !layout.row_shifts && layout.column_shifts == nullptr;
   if (layout.num_columns > kGroupColumns) {
     constexpr std::uint64_t kColumns = kMaxRowBytes / sizeof(Word);
-    return decode_with<Any, Rows::kInOrder, 0, false, kColumns>(layout, is_turned, rows, num_rows, dst);
+    return decode_with<Any, AnyTiers, Rows::kInOrder, 1, false, kColumns>(layout, is_turned, rows, num_rows, dst);
   }
   const bool usual = is_usual<Word>(layout, is_turned);
   if (num_rows <= RowCodec::kGatheredRows) {
     if (kPastCaches && sizeof(Word) == 2 && layout.row_bytes >= kLeastRequestedBytes &&
         layout.row_bytes <= kMostRequestedBytes)
       request(rows, num_rows);
-    const auto decode =
-        usual ? decode_with<Usual, Rows::kGathered, 1, false, kGroupColumns> : decode_with<Any, Rows::kGathered, 1, false, kGroupColumns>;
+    const auto decode = usual ? decode_with<Usual, UsualTiers, Rows::kGathered, kGroupRows, false, kGroupColumns>
+                              : decode_with<Any, AnyTiers, Rows::kGathered, kGroupRows, false, kGroupColumns>;
     return decode(layout, is_turned, rows, num_rows, dst);
   }
   // From memory all steps are done for a row before the next one: it arrives in that order.
-  constexpr std::uint64_t kLead = kPastCaches ? 0 : 1;
-  const auto decode = usual ? decode_with<Usual, Rows::kInOrder, kLead, kPastCaches, kGroupColumns>
-                            : decode_with<Any, Rows::kInOrder, kLead, kPastCaches, kGroupColumns>;
+  constexpr std::uint64_t kGroup = kPastCaches ? 1 : kGroupRows;
+  const auto decode = usual ? decode_with<Usual, UsualTiers, Rows::kInOrder, kGroup, kPastCaches, kGroupColumns>
+                            : decode_with<Any, AnyTiers, Rows::kInOrder, kGroup, kPastCaches, kGroupColumns>;
   return decode(layout, is_turned, rows, num_rows, dst);
 }

@@ -252,10 +252,19 @@ struct RowParts {
   std::uint64_t symbol_bytes = 0;               ///< as many as there is room for
 };
 
+/// The tiers of a layout.
+struct AnyTiers {
+  const RowLayout& layout;
+
+  [[nodiscard]] unsigned count() const { return layout.num_tiers; }
+  [[nodiscard]] unsigned bits(unsigned tier) const { return layout.tier_bits[tier]; }
+};
+
 /// False if they do not lie within the row. That there are so many escapes as the row says is to be seen when they are
 /// found.
-template <class Symbol>
-inline bool find_parts(const RowLayout& layout, const std::byte* row, std::uint64_t num_bytes, RowParts& parts) {
+template <class Symbol, class Tiers>
+inline __attribute__((always_inline)) bool find_parts(const RowLayout& layout, const Tiers& tiers, const std::byte* row,
+                                                      std::uint64_t num_bytes, RowParts& parts) {
   if (num_bytes < layout.minimum_row_bytes) return false;
   // Where there are fewer than eight bytes of them the others are not looked at.
   std::uint64_t counts = load<std::uint64_t>(row + layout.counts_at);
@@ -263,9 +272,9 @@ inline bool find_parts(const RowLayout& layout, const std::byte* row, std::uint6
   parts.num_codes[0] = layout.num_columns;
   const std::byte* at = row + layout.minimum_row_bytes;
   std::uint64_t left = num_bytes - layout.minimum_row_bytes;
-  for (unsigned i = 1; i < layout.num_tiers; ++i, counts >>= layout.count_bits) {
+  for (unsigned i = 1; i < tiers.count(); ++i, counts >>= layout.count_bits) {
     const std::uint64_t count = counts & low_mask(layout.count_bits);
-    const std::uint64_t plane_bytes = (count * layout.tier_bits[i] + 7) / 8;
+    const std::uint64_t plane_bytes = (count * tiers.bits(i) + 7) / 8;
     if (count > parts.num_codes[i - 1] || plane_bytes > left) return false;
     parts.num_codes[i] = count;
     parts.codes[i] = at;
