@@ -51,6 +51,7 @@ inline std::uint64_t encode_row(const RowLayout& layout, const std::byte* row, s
 /// Rows of these sizes that are gathered and written past the caches are requested once more, into the first cache:
 /// they have arrived in the second one by then. What lies between the two lines at either end the processor finds by
 /// itself. For shorter rows, longer ones and ordinary stores it costs as much as it saves (AMD Zen 4, 2026-11-21).
+constexpr std::uint64_t kLineBytes = 64;
 constexpr std::uint64_t kLeastRequestedBytes = 512;
 constexpr std::uint64_t kMostRequestedBytes = 767;
 
@@ -60,7 +61,6 @@ inline bool are_requested(const RowLayout& layout, std::uint64_t num_rows) {
 }
 
 inline void request_ends(const StoredRow* rows, std::uint64_t num_rows) {
-  constexpr std::uint64_t kLineBytes = 64;
   for (std::uint64_t i = 0; i < num_rows; ++i) {
     if (rows[i].num_bytes < 2 * kLineBytes) continue;
     const std::byte* const end = rows[i].data + rows[i].num_bytes;
@@ -71,11 +71,21 @@ inline void request_ends(const StoredRow* rows, std::uint64_t num_rows) {
   }
 }
 
+/// How far ahead the memory of rows that follow each other is requested, in bytes. The processor does so by itself, but
+/// not far enough: without it rows take half as long again (Intel Xeon with AMX, 2026-11-22).
+constexpr std::uint64_t kRequestedAhead = 2048;
+
+inline void request_ahead(const StoredRow& row) {
+  for (std::uint64_t at = 0; at < row.num_bytes; at += kLineBytes) __builtin_prefetch(row.data + kRequestedAhead + at);
+}
+
 template <class Word, bool kIsSigned>
 inline std::uint64_t decode_rows(const RowLayout& layout, const StoredRow* rows, std::uint64_t num_rows,
                                  std::byte* dst) {
   if (are_requested(layout, num_rows)) request_ends(rows, num_rows);
+  const bool in_order = layout.past_caches && num_rows > RowCodec::kGatheredRows;
   for (std::uint64_t i = 0; i < num_rows; ++i, dst += layout.row_bytes) {
+    if (in_order) request_ahead(rows[i]);
     if (rows[i].is_raw) {
       __builtin_memcpy(dst, rows[i].data, layout.row_bytes);
       continue;
