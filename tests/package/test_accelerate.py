@@ -45,6 +45,16 @@ def test_logits_tokens_and_weights_are_the_same(kind: str) -> None:
     assert_same_bits(logits(model, tokens), wanted)
 
 
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32])
+@pytest.mark.parametrize("kind", KINDS)
+def test_logits_are_the_same_in_other_dtypes(kind: str, dtype: Any) -> None:
+    for batch in (1, 2):
+        model, tokens = tiny_model(kind, dtype), prompt(batch)
+        _, wanted = generated(model, tokens)
+        cpu_offload(model)
+        assert_same_bits(generated(model, tokens)[1], wanted)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_file_weights_and_cache_are_compressed_at_once(kind: str, tmp_path: Path) -> None:
     """As the three are meant to be used: nothing of the model lies anywhere as it is."""
@@ -94,6 +104,43 @@ one_thread, x = small_modules.one_thread, small_modules.x
 
 
 # Modules of every shape
+
+
+class LastToken(nn.Module):
+    """As a model's head: what it reads is a part of a larger tensor, and lies apart."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(64, 256, bias=False)
+        self.frozen = nn.Linear(256, 64, bias=False).requires_grad_(False)
+        self.seen: list[bool] = []
+
+    def forward(self, x: Any) -> Any:
+        self.seen += [self.head.weight.requires_grad, self.frozen.weight.requires_grad]
+        return self.frozen(self.head(x[:, -1:]))
+
+
+@pytest.mark.parametrize("budget", [None, 1 << 30])
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32])
+def test_weights_keep_the_flag_by_which_torch_chooses_kernels(dtype: Any, budget: int | None) -> None:
+    """Of x, whose tokens lie apart, torch.matmul makes one matrix if the weight's flag is set, and several if not."""
+    torch.manual_seed(0)
+    model, x = nn.Sequential(LastToken(), LastToken()).to(dtype).eval(), torch.randn(2, 30, 64).to(dtype)
+    model[1].head.weight.requires_grad_(False)
+    wanted = [layer(x).detach() for layer in model]
+    flags = [layer.seen[:] for layer in model]
+    assert flags == [[True, False], [False, False]]
+    offload = cpu_offload(model, budget=budget)
+    for mode in (torch.no_grad, torch.inference_mode, torch.enable_grad):
+        for layer, result, seen in zip(model, wanted, flags, strict=True):
+            layer.seen.clear()
+            with mode():
+                found = layer(x)
+            assert_same_bits(found, result)
+            assert layer.seen == seen
+            assert not found.requires_grad
+    offload.remove()
+    assert [parameter.requires_grad for parameter in model.parameters()] == [True, False, False, False]
 
 
 def test_orders_that_change_while_it_is_offloaded(x: Any) -> None:
@@ -183,8 +230,11 @@ def test_other_hooks_stay(x: Any) -> None:
     with torch.no_grad():
         wanted = model(x)
     offload = cpu_offload(model)
-    with torch.no_grad():
-        assert_same_bits(model(x), wanted)
+    for mode in (torch.no_grad, torch.enable_grad):
+        with mode():
+            found = model(x)
+        assert_same_bits(found, wanted)
+        assert not found.requires_grad
     offload.remove()
     with torch.no_grad():
         assert_same_bits(model(x), wanted)

@@ -130,13 +130,15 @@ class Offload:
         weights, device = self._weights, self._device
         num_slots = min(nesting(self._model, units) + self._prefetch, len(units))
         self._memory = choose_resident(weights, units, budget, num_slots, resident)
-        self._units = [unit for unit in units if unit.moving()]
-        self._order = Order(self._units)
+        self._units = units
+        moving = [unit for unit in units if unit.moving()]
+        self._moving = frozenset(moving)
+        self._order = Order(moving)
         self._rests: dict[Weight, RestingWeight] = {
             weight: at_rest(packed[weight], device, resident, num_threads) for weight in weights if not weight.stays
         }
-        slot_nbytes = max((unit.buffer_nbytes for unit in self._units), default=0)
-        self._ring = Ring(min(num_slots, len(self._units)), slot_nbytes, device, self._rests)
+        slot_nbytes = max((unit.buffer_nbytes for unit in moving), default=0)
+        self._ring = Ring(min(num_slots, len(moving)), slot_nbytes, device, self._rests)
         self._placeholders = {
             weight: Placeholder(weight.name, weight.shape, weight.dtype, device) for weight in self._rests
         }
@@ -230,6 +232,8 @@ class Offload:
 
     def enter(self, unit: Unit) -> None:
         """Put a unit's weights in place, and begin with the next; called by hooks."""
+        if unit not in self._moving:
+            return
         slots = self._in_use.get(unit)
         if slots:  # it calls itself, or is found in itself
             slots[0].uses += 1
@@ -256,7 +260,8 @@ class Offload:
 
     def _attach(self) -> None:
         for unit in self._units:
-            add_hook_to_module(unit.module, OffloadHook(self, unit), append=True)
+            hooked = add_hook_to_module(unit.module, OffloadHook(self, unit), append=True)
+            hooked._hf_hook.no_grad = True  # of several hooks that are one now, too
         owners = {id(module): module for weight in self._rests for module, _ in weight.places}
         for module in owners.values():
             self._handles.append(module.register_state_dict_post_hook(partial(self._fill_state_dict)))
@@ -270,7 +275,6 @@ class Offload:
                 self._replace(weight, weight.of_tensor(packed.pop(weight).torch()).to(self._device))
             else:
                 _let_go(weight)
-            weight.parameter.requires_grad_(False)
         for unit in self._units:
             self._put_placeholders(unit)
         for module in self._model.modules():
@@ -286,7 +290,7 @@ class Offload:
     def _replace(self, weight: Weight, value: Tensor) -> None:
         """Give a weight's parameter its value; one that was on meta becomes another."""
         if weight.parameter.device.type == "meta":
-            weight.parameter = nn.Parameter(value, requires_grad=False)
+            weight.parameter = nn.Parameter(value, requires_grad=weight.parameter.requires_grad)
         else:
             weight.parameter.data = value
         for module, key in weight.places:
@@ -337,7 +341,12 @@ def _let_go(weight: Weight) -> None:
 
 
 class OffloadHook(ModelHook):
-    """Puts a unit's weights in place before its forward, and takes them away after it."""
+    """Puts a unit's weights in place before its forward, and takes them away after it.
+
+    Weights keep `requires_grad`, but nothing is recorded for a backward: buffers are overwritten before it.
+    """
+
+    no_grad = True
 
     def __init__(self, offload: Offload, unit: Unit) -> None:
         self._offload = offload

@@ -56,7 +56,9 @@ class Slot:
         begin = 0
         for weight in unit.moving():
             memory = self.memory[begin : begin + weight.nbytes]
-            views.append((weight, nn.Parameter(weight.of_memory(memory), requires_grad=False)))
+            # torch chooses by `requires_grad` how it multiplies matrices, also where no gradient is recorded.
+            parameter = nn.Parameter(weight.of_memory(memory), requires_grad=weight.parameter.requires_grad)
+            views.append((weight, parameter))
             begin += weight.aligned_nbytes
         return views
 
@@ -227,7 +229,7 @@ class Ring:
         slot.unit = None  # until it has begun
         parameters = slot.parameters(unit)
         self._expander.start(
-            slot, [(weight.name, self._rests[weight], weight.in_memory(out)) for weight, out in parameters]
+            slot, [(weight.name, self._rests[weight], weight.in_memory(out.detach())) for weight, out in parameters]
         )
         slot.unit, slot.is_prefetched = unit, False
         self.statistics.num_expanded += 1
