@@ -135,7 +135,7 @@ class EscapeFinder {
   }
 
   /// Finds the symbols of the first tier's escapes.
-  __attribute__((always_inline)) bool close(const OpenRow& row) const {
+  [[nodiscard]] __attribute__((always_inline)) bool close(const OpenRow& row) const {
     if (tiers_.count() < 3) return true;
     const std::uint8_t* const later = row.later;
     const auto next = [&](std::uint64_t i) __attribute__((always_inline)) {
