@@ -100,8 +100,8 @@ Result<void> Decoder::expand_rows(std::span<const Index> index, std::byte* dst, 
   const std::uint64_t row_bytes = header.geometry.row_bytes;
   const auto row_of = [&](std::uint64_t i) { return static_cast<std::uint64_t>(index[i]); };
   if (header.tile_bytes == row_bytes)
-    return expand_tiles(
-        *this, index.size(), dst, [&](std::uint64_t i) { return reader.stored(row_of(i)); }, true, is_large);
+    return expand_gathered(
+        *this, index.size(), dst, [&](std::uint64_t i) { return reader.stored(row_of(i)); }, is_large);
   PartExpander expander(*this, false);
   for (std::uint64_t i = 0; i < index.size(); ++i) {
     if (i + kPrefetchRows < index.size())

@@ -40,6 +40,10 @@ class Requests {
       reader_.prefetch_tail(tile_of_(num_tails_));
   }
 
+  packing::RowReader::Place locate(std::uint64_t i, packing::RowReader::Scratch& scratch, StoredRow& found) const {
+    return reader_.locate(tile_of_(i), scratch, found);
+  }
+
  private:
   const packing::RowReader& reader_;
   std::uint64_t count_;
@@ -48,24 +52,66 @@ class Requests {
   std::uint64_t num_tails_ = 0;  ///< rows whose tails were requested, where they have any
 };
 
-/// Expands stored tiles tile_of(0) … tile_of(count − 1). Tiles are handed to the codec in batches; one for which there
-/// is no more scratch memory begins the next batch.
+/// The same of packed rows: where they are was found when they were requested.
 template <class TileOf>
-Result<void> expand_tiles(const Decoder& decoder, std::uint64_t count, std::byte* dst, const TileOf& tile_of,
-                          bool is_random, bool is_large) {
+class IndexedRequests {
+ public:
+  IndexedRequests(const packing::RowReader& reader, std::uint64_t count, const TileOf& tile_of)
+      : reader_(reader), count_(count), tile_of_(tile_of) {}
+
+  void keep_ahead_of(std::uint64_t next) {
+    for (const std::uint64_t end = std::min(count_, next + kBatchRows + kPrefetchRows); num_rows_ < end; ++num_rows_)
+      ranges_[num_rows_ % kMostAhead] = reader_.request(tile_of_(num_rows_));
+  }
+
+  packing::RowReader::Place locate(std::uint64_t i, packing::RowReader::Scratch& scratch, StoredRow& found) const {
+    return reader_.locate(ranges_[i % kMostAhead], scratch, found);
+  }
+
+ private:
+  static constexpr std::uint64_t kMostAhead = 32;
+  static_assert(kBatchRows + kPrefetchRows <= kMostAhead);
+
+  const packing::RowReader& reader_;
+  std::uint64_t count_;
+  const TileOf& tile_of_;
+  std::uint64_t num_rows_ = 0;                    ///< requested
+  packing::RowReader::Range ranges_[kMostAhead];  ///< of the latest of them
+};
+
+/// No requests, of tiles that follow each other.
+template <class TileOf>
+class NoRequests {
+ public:
+  NoRequests(const packing::RowReader& reader, const TileOf& tile_of) : reader_(reader), tile_of_(tile_of) {}
+
+  void keep_ahead_of(std::uint64_t) {}
+
+  packing::RowReader::Place locate(std::uint64_t i, packing::RowReader::Scratch& scratch, StoredRow& found) const {
+    return reader_.locate(tile_of_(i), scratch, found);
+  }
+
+ private:
+  const packing::RowReader& reader_;
+  const TileOf& tile_of_;
+};
+
+/// Expands stored tiles tile_of(0) … tile_of(count − 1), which `requests` finds. Tiles are handed to the codec in
+/// batches; one for which there is no more scratch memory begins the next batch.
+template <std::uint64_t kBatch, class TileOf, class Requests>
+Result<void> expand_in_batches(const Decoder& decoder, std::uint64_t count, std::byte* dst, const TileOf& tile_of,
+                               Requests requests, bool is_large) {
   using Place = packing::RowReader::Place;
   const std::uint64_t tile_bytes = decoder.header.tiles().row_bytes;
-  const std::uint64_t batch_tiles = is_random ? kBatchRows : kBatchTiles;
   packing::RowReader::Scratch scratch;
-  StoredRow batch[kBatchTiles];
-  Requests requests(decoder.reader, count, tile_of);
+  StoredRow batch[kBatch];
   for (std::uint64_t first = 0; first < count;) {
-    if (is_random) requests.keep_ahead_of(first);
-    const std::uint64_t most = std::min(batch_tiles, count - first);
+    requests.keep_ahead_of(first);
+    const std::uint64_t most = std::min(kBatch, count - first);
     scratch.clear();
     std::uint64_t num_tiles = 0;
     for (; num_tiles < most; ++num_tiles) {
-      const Place place = decoder.reader.locate(tile_of(first + num_tiles), scratch, batch[num_tiles]);
+      const Place place = requests.locate(first + num_tiles, scratch, batch[num_tiles]);
       if (place == Place::kCorrupt) return corrupt_row(decoder, tile_of(first + num_tiles));
       if (place == Place::kNoRoom) break;
     }
@@ -76,6 +122,24 @@ Result<void> expand_tiles(const Decoder& decoder, std::uint64_t count, std::byte
     first += num_tiles;
   }
   return {};
+}
+
+/// Expands stored tiles that are gathered in no order.
+template <class TileOf>
+Result<void> expand_gathered(const Decoder& decoder, std::uint64_t count, std::byte* dst, const TileOf& tile_of,
+                             bool is_large) {
+  if (decoder.reader.has_index())
+    return expand_in_batches<kBatchRows>(decoder, count, dst, tile_of, IndexedRequests(decoder.reader, count, tile_of),
+                                         is_large);
+  return expand_in_batches<kBatchRows>(decoder, count, dst, tile_of, Requests(decoder.reader, count, tile_of),
+                                       is_large);
+}
+
+/// Expands stored tiles that mostly follow each other.
+template <class TileOf>
+Result<void> expand_tiles(const Decoder& decoder, std::uint64_t count, std::byte* dst, const TileOf& tile_of,
+                          bool is_large) {
+  return expand_in_batches<kBatchTiles>(decoder, count, dst, tile_of, NoRequests(decoder.reader, tile_of), is_large);
 }
 
 /// Expands bytes of the tensor tile by tile. Keeps the last tile that was needed in part: neighbours may need it, too.
@@ -89,7 +153,7 @@ class PartExpander {
     const std::uint64_t num_tiles = count / tile_bytes_;
     const std::uint64_t first_tile = begin / tile_bytes_;
     const auto tile_of = [&](std::uint64_t i) { return decoder_.reader.stored(first_tile + i); };
-    STILLBIT_CHECK(expand_tiles(decoder_, num_tiles, dst, tile_of, false, is_large_));
+    STILLBIT_CHECK(expand_tiles(decoder_, num_tiles, dst, tile_of, is_large_));
     begin += num_tiles * tile_bytes_;
     count -= num_tiles * tile_bytes_;
     dst += num_tiles * tile_bytes_;
@@ -104,7 +168,7 @@ class PartExpander {
     if (const std::uint64_t wanted = begin / tile_bytes_; tile_.empty() || wanted != held_) {
       tile_.resize(tile_bytes_);
       const auto tile_of = [&](std::uint64_t) { return decoder_.reader.stored(wanted); };
-      STILLBIT_CHECK(expand_tiles(decoder_, 1, tile_.data(), tile_of, false, false));
+      STILLBIT_CHECK(expand_tiles(decoder_, 1, tile_.data(), tile_of, false));
       held_ = wanted;
     }
     std::memcpy(dst, tile_.data() + within, num_bytes);

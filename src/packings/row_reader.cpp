@@ -33,6 +33,13 @@ RowReader::RowReader(const format::PayloadHeader& header, Bytes map, Bytes index
       slack_(slack) {
   if (packing_ == Packing::kSlotted && row_unit_ < tiles_.row_bytes && rows_.size() + slack_ >= RowCodec::kSlack)
     num_whole_slots_ = std::min(tiles_.num_rows, (rows_.size() + slack_ - RowCodec::kSlack) / row_unit_);
+  if (packing_ != Packing::kPacked || index_bits_ == 0) return;
+  entry_bytes_ = format::index_entry_bytes(index_bits_);
+  // Behind all but the last entry there are 8 bytes.
+  if (2 * index_bits_ <= kBitsOfOneLoad && tiles_.num_rows > 0 && index_.size() >= entry_bytes_)
+    num_paired_rows_ = std::min(tiles_.num_rows - 1, (index_.size() / entry_bytes_ - 1) * format::kIndexBlockTiles);
+  if (rows_.size() + slack_ >= RowCodec::kSlack)
+    whole_rows_end_ = std::min(rows_.size(), rows_.size() + slack_ - RowCodec::kSlack);
 }
 
 /// Room for a row, or null when it has to wait until the scratch is cleared.
@@ -48,7 +55,7 @@ std::byte* RowReader::room_for(std::uint64_t num_bytes, Scratch& scratch) {
 }
 
 inline std::uint64_t RowReader::packed_start(std::uint64_t row) const noexcept {
-  const std::uint64_t entry_offset = row / format::kIndexBlockTiles * format::index_entry_bytes(index_bits_);
+  const std::uint64_t entry_offset = row / format::kIndexBlockTiles * entry_bytes_;
   const std::byte* entry = index_.data() + entry_offset;
   const std::uint64_t within = row % format::kIndexBlockTiles;
   const std::uint64_t bit = within * index_bits_;
@@ -57,8 +64,7 @@ inline std::uint64_t RowReader::packed_start(std::uint64_t row) const noexcept {
   const std::uint64_t delta =
       has_eight_bytes ? load<std::uint64_t>(entry + 8 + bit / 8) >> (bit % 8) & ((std::uint64_t{1} << index_bits_) - 1)
                       : load_bits(entry + 8, bit, index_bits_);
-  // A hostile base must not wrap around into the section; what is added to it is far from doing so.
-  return std::min(load<std::uint64_t>(entry), kMaxTensorBytes) + within * row_unit_ + delta;
+  return block_start(entry) + within * row_unit_ + delta;
 }
 
 inline bool RowReader::is_sound(const Range& range) const noexcept {
@@ -71,8 +77,21 @@ bool RowReader::packed_range(std::uint64_t row, Range& range) const noexcept {
     range = {row * row_unit_, (row + 1) * row_unit_};
     return true;
   }
-  range = {packed_start(row), row + 1 < tiles_.num_rows ? packed_start(row + 1) : rows_.size()};
+  range = both_ends(row);
   return is_sound(range);
+}
+
+/// Where a row starts and ends, by one load of both deltas where they are in one index block.
+inline RowReader::Range RowReader::both_ends(std::uint64_t row) const noexcept {
+  const std::uint64_t within = row % format::kIndexBlockTiles;
+  if (row >= num_paired_rows_ || within + 1 == format::kIndexBlockTiles)
+    return {packed_start(row), row + 1 < tiles_.num_rows ? packed_start(row + 1) : rows_.size()};
+  const std::byte* entry = index_.data() + row / format::kIndexBlockTiles * entry_bytes_;
+  const std::uint64_t bit = within * index_bits_;
+  const std::uint64_t deltas = load<std::uint64_t>(entry + 8 + bit / 8) >> (bit % 8);
+  const std::uint64_t mask = (std::uint64_t{1} << index_bits_) - 1;
+  const std::uint64_t start = block_start(entry) + within * row_unit_;
+  return {start + (deltas & mask), start + row_unit_ + (deltas >> index_bits_ & mask)};
 }
 
 /// `found` is written field by field: to copy a row that was just written so waits for the stores.
@@ -114,7 +133,7 @@ RowReader::Place RowReader::locate_slotted(std::uint64_t row, Scratch& scratch, 
   return Place::kFound;
 }
 
-inline RowReader::Place RowReader::packed_row(const Range& range, Scratch& scratch, StoredRow& found) const {
+RowReader::Place RowReader::packed_row(const Range& range, Scratch& scratch, StoredRow& found) const {
   if (!is_sound(range)) return Place::kCorrupt;
   const std::uint64_t num_bytes = range.end - range.begin;
   return readable(rows_.data() + range.begin, num_bytes, num_bytes == tiles_.row_bytes, scratch, found);
@@ -129,7 +148,7 @@ RowReader::Place RowReader::locate_any(std::uint64_t row, Scratch& scratch, Stor
     scratch.next_start_ = range.end;
     return packed_row(range, scratch, found);
   }
-  Range range{};
+  Range range;
   if (!packed_range(row, range)) return Place::kCorrupt;
   scratch.next_row_ = row + 1;
   scratch.next_start_ = range.end;
@@ -147,6 +166,13 @@ void RowReader::prefetch_any(std::uint64_t row) const noexcept {
   prefetch_lines(rows_.data() + range.begin, range.end - range.begin);
 }
 
+RowReader::Range RowReader::request(std::uint64_t row) const noexcept {
+  Range range;
+  if (!packed_range(row, range)) return {};
+  prefetch_lines(rows_.data() + range.begin, range.end - range.begin);
+  return range;
+}
+
 void RowReader::request_tail(std::uint64_t row) const noexcept {
   const SlotTrailer trailer = slot_trailer(rows_.data() + row * row_unit_, row_unit_);
   if (trailer.tail_offset > overflow_.size() || trailer.tail_bytes > overflow_.size() - trailer.tail_offset) return;
@@ -155,7 +181,7 @@ void RowReader::request_tail(std::uint64_t row) const noexcept {
 
 std::uint64_t RowReader::num_sectors(std::uint64_t row) const noexcept {
   if (packing_ == Packing::kPacked) {
-    Range range{};
+    Range range;
     return packed_range(row, range) ? sectors(range.begin, range.end - range.begin) : 0;
   }
   // The whole slot is read: how much of it a row fills shows only in the row itself.

@@ -57,6 +57,28 @@ class RowReader {
     return locate_any(row, scratch, found);
   }
 
+  /// Whether rows are found by an index, which is read once for each: `request` first, and `locate` what it returned.
+  [[nodiscard]] bool has_index() const noexcept { return entry_bytes_ > 0; }
+
+  /// Of the rows section. Where it ends before it begins, nothing is there.
+  struct Range {
+    std::uint64_t begin = 1;
+    std::uint64_t end = 0;
+  };
+
+  /// As `prefetch`, and says where `locate` will look. Precondition: `has_index`.
+  [[nodiscard]] Range request(std::uint64_t row) const noexcept;
+
+  /// As of the row that was requested.
+  Place locate(const Range& row, Scratch& scratch, StoredRow& found) const {
+    const std::uint64_t num_bytes = row.end - row.begin;
+    if (num_bytes >= tiles_.row_bytes || row.end > whole_rows_end_) return packed_row(row, scratch, found);
+    found.data = rows_.data() + row.begin;
+    found.num_bytes = num_bytes;
+    found.is_raw = false;
+    return Place::kFound;
+  }
+
   /// Slots that can be read in place, with RowCodec::kSlack bytes behind each. Not all of them hold their rows. Without
   /// slots in which encoded rows could be, slot_bytes is 0.
   struct Slots {
@@ -88,16 +110,20 @@ class RowReader {
 
  private:
   static constexpr std::uint64_t kLineBytes = 64;
+  /// Of 8 bytes, behind up to 7 of a byte that they start within.
+  static constexpr unsigned kBitsOfOneLoad = 64 - 7;
   /// More of a row is not worth a request: where it is read from the beginning, the hardware is ahead by then.
   static constexpr std::uint64_t kMostPrefetchedBytes = 64 * kLineBytes;
 
-  struct Range {
-    std::uint64_t begin;
-    std::uint64_t end;
-  };
   [[nodiscard]] bool is_sound(const Range& range) const noexcept;
   [[nodiscard]] bool packed_range(std::uint64_t row, Range& range) const noexcept;
   [[nodiscard]] std::uint64_t packed_start(std::uint64_t row) const noexcept;
+  [[nodiscard]] Range both_ends(std::uint64_t row) const noexcept;
+  /// A hostile one must not wrap around into the section; what is added to it is far from doing so.
+  [[nodiscard]] static std::uint64_t block_start(const std::byte* entry) noexcept {
+    const auto start = load<std::uint64_t>(entry);
+    return start < kMaxTensorBytes ? start : kMaxTensorBytes;
+  }
   [[nodiscard]] bool holds_row(const std::byte* slot) const noexcept {
     return slot_tag(slot, row_unit_) == format::SlotTag::kInline;
   }
@@ -128,6 +154,9 @@ class RowReader {
   Bytes rows_;
   Bytes overflow_;
   std::uint64_t slack_;
+  std::uint64_t entry_bytes_ = 0;      ///< of the index, where there is one
+  std::uint64_t num_paired_rows_ = 0;  ///< packed rows whose delta and the next one's can be loaded at once
+  std::uint64_t whole_rows_end_ = 0;   ///< of the rows section: indexed rows up to there can be read in place
   std::uint64_t num_whole_slots_ = 0;  ///< slots with a tag, behind which RowCodec::kSlack bytes may be read
 };
 
