@@ -46,14 +46,14 @@ struct Counter {
 /// What the names stand for; throws `Error`, naming those there are, when there is no such one.
 DType dtype_of(const std::string& text);
 PoolMode pool_mode(const std::string& name);
-CompressOptions compress_options(const std::optional<std::string>& codec, const std::string& packing,
+CompressOptions compress_options(const std::optional<std::string>& codec, const std::optional<std::string>& packing,
                                  const std::string& objective, unsigned row_dims, unsigned num_threads,
                                  Counter* counter);
 
 /// The same, or with a plan, which says all but the threads.
-CompressOptions compress_options(const Plan* plan, const std::optional<std::string>& codec, const std::string& packing,
-                                 const std::string& objective, unsigned row_dims, unsigned num_threads,
-                                 Counter* counter);
+CompressOptions compress_options(const Plan* plan, const std::optional<std::string>& codec,
+                                 const std::optional<std::string>& packing, const std::string& objective,
+                                 unsigned row_dims, unsigned num_threads, Counter* counter);
 
 void bind_errors();
 void bind_tensor(nanobind::module_& module);

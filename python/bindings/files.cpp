@@ -102,8 +102,9 @@ FileInfo inspect(const Path& path) {
 }
 
 FileInfo compress(const Path& input, const Path& output, const std::optional<std::string>& codec,
-                  const std::string& packing, const std::string& objective, unsigned row_dims, unsigned num_threads,
-                  const std::optional<std::string>& as_dtype, Counter* counter, const Plan* plan) {
+                  const std::optional<std::string>& packing, const std::string& objective, unsigned row_dims,
+                  unsigned num_threads, const std::optional<std::string>& as_dtype, Counter* counter,
+                  const Plan* plan) {
   CompressFileOptions options;
   options.tensor = compress_options(plan, codec, packing, objective, row_dims, num_threads, counter);
   if (as_dtype) options.as = dtype_of(*as_dtype);
@@ -116,7 +117,7 @@ using Array = std::tuple<std::string, std::uintptr_t, std::string, std::vector<s
 
 FileInfo compress_arrays(const std::vector<Array>& arrays, const Path& output,
                          const std::map<std::string, std::string>& metadata, const std::optional<std::string>& codec,
-                         const std::string& packing, const std::string& objective, unsigned row_dims,
+                         const std::optional<std::string>& packing, const std::string& objective, unsigned row_dims,
                          unsigned num_threads, Counter* counter, const Plan* plan) {
   std::vector<NamedView> views;
   for (const auto& [name, address, dtype, shape, is_mapped] : arrays)
@@ -204,10 +205,10 @@ void bind_files(nb::module_& module) {
   module.def("inspect_file", inspect, nb::arg("path"));
   module.def("total_bytes", bytes_of, nb::arg("path"));
   module.def("compress_file", compress, nb::arg("input"), nb::arg("output"), nb::arg("codec").none(),
-             nb::arg("packing"), nb::arg("objective"), nb::arg("row_dims"), nb::arg("num_threads"),
+             nb::arg("packing").none(), nb::arg("objective"), nb::arg("row_dims"), nb::arg("num_threads"),
              nb::arg("as_dtype").none(), nb::arg("counter").none(), nb::arg("plan").none());
   module.def("compress_to_file", compress_arrays, nb::arg("arrays"), nb::arg("output"), nb::arg("metadata"),
-             nb::arg("codec").none(), nb::arg("packing"), nb::arg("objective"), nb::arg("row_dims"),
+             nb::arg("codec").none(), nb::arg("packing").none(), nb::arg("objective"), nb::arg("row_dims"),
              nb::arg("num_threads"), nb::arg("counter").none(), nb::arg("plan").none());
   module.def("decompress_file", decompress, nb::arg("input"), nb::arg("output"), nb::arg("num_threads"),
              nb::arg("counter").none());

@@ -27,7 +27,7 @@ DType dtype_of(const std::string& text) {
   return known("dtype", text, dtype_from_name(text), names_of<DType>(kNumDTypes, dtype_from_name));
 }
 
-CompressOptions compress_options(const std::optional<std::string>& codec, const std::string& packing,
+CompressOptions compress_options(const std::optional<std::string>& codec, const std::optional<std::string>& packing,
                                  const std::string& objective, unsigned row_dims, unsigned num_threads,
                                  Counter* counter) {
   constexpr unsigned kNumNumbers = 256;
@@ -36,7 +36,8 @@ CompressOptions compress_options(const std::optional<std::string>& codec, const 
     options.codec =
         known("codec", *codec, codec_from_name(*codec), "auto, " + names_of<Codec>(kNumNumbers, codec_from_name));
   }
-  options.packing = known("packing", packing, packing_from_name(packing), "packed, slotted");
+  if (packing && *packing != "auto")
+    options.packing = known("packing", *packing, packing_from_name(*packing), "auto, packed, slotted");
   options.objective =
       known("objective", objective, objective_from_name(objective), "storage, transfer, speed, smallest");
   options.row_dims = row_dims;
@@ -45,9 +46,9 @@ CompressOptions compress_options(const std::optional<std::string>& codec, const 
   return options;
 }
 
-CompressOptions compress_options(const Plan* plan, const std::optional<std::string>& codec, const std::string& packing,
-                                 const std::string& objective, unsigned row_dims, unsigned num_threads,
-                                 Counter* counter) {
+CompressOptions compress_options(const Plan* plan, const std::optional<std::string>& codec,
+                                 const std::optional<std::string>& packing, const std::string& objective,
+                                 unsigned row_dims, unsigned num_threads, Counter* counter) {
   CompressOptions options = compress_options(codec, packing, objective, row_dims, num_threads, counter);
   if (plan != nullptr) options.plan = std::make_shared<Plan>(*plan);
   return options;

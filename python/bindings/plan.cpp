@@ -28,9 +28,9 @@ std::vector<std::pair<std::string, std::uint64_t>> prices(const Plan& plan) {
 
 /// A plan for an array; with `num_rows`, for so many rows of which it is a sample.
 Plan make_plan(Address address, const std::string& dtype, const std::vector<std::uint64_t>& shape,
-               const std::optional<std::string>& codec, const std::string& packing, const std::string& objective,
-               unsigned row_dims, unsigned num_threads, std::optional<std::uint64_t> num_rows,
-               const BitStatistics* statistics) {
+               const std::optional<std::string>& codec, const std::optional<std::string>& packing,
+               const std::string& objective, unsigned row_dims, unsigned num_threads,
+               std::optional<std::uint64_t> num_rows, const BitStatistics* statistics) {
   const TensorView view{reinterpret_cast<const void*>(address), dtype_of(dtype), shape};
   const CompressOptions options = compress_options(codec, packing, objective, row_dims, num_threads, nullptr);
   const LongCall call;
@@ -80,7 +80,7 @@ void bind_plan(nb::module_& module) {
       .def("to_json", &Plan::to_json)
       .def_static("from_json", &Plan::from_json, nb::arg("text"));
   module.def("plan", make_plan, nb::arg("address"), nb::arg("dtype"), nb::arg("shape"), nb::arg("codec").none(),
-             nb::arg("packing"), nb::arg("objective"), nb::arg("row_dims"), nb::arg("num_threads"),
+             nb::arg("packing").none(), nb::arg("objective"), nb::arg("row_dims"), nb::arg("num_threads"),
              nb::arg("num_rows").none(), nb::arg("statistics").none());
   module.def(
       "counted_row_bytes",

@@ -48,13 +48,13 @@ void bind_scan(nb::module_& module) {
           nb::arg("address"), nb::arg("num_bytes"))
       .def(
           "plan",
-          [](const RowScan& scan, const std::optional<std::string>& codec, const std::string& packing,
+          [](const RowScan& scan, const std::optional<std::string>& codec, const std::optional<std::string>& packing,
              const std::string& objective, unsigned num_threads) {
             const CompressOptions options = compress_options(codec, packing, objective, 1, num_threads, nullptr);
             const LongCall call;
             return scan.plan(options);
           },
-          nb::arg("codec").none(), nb::arg("packing"), nb::arg("objective"), nb::arg("num_threads"))
+          nb::arg("codec").none(), nb::arg("packing").none(), nb::arg("objective"), nb::arg("num_threads"))
       .def_prop_ro("dtype", [](const RowScan& scan) { return name(scan.dtype()); })
       .def_prop_ro("shape", &RowScan::shape)
       .def_prop_ro("num_rows", &RowScan::num_rows)

@@ -28,8 +28,8 @@ std::span<T> memory(Address address, std::size_t count) {
 
 std::shared_ptr<Handle> compress_array(Address address, const std::string& dtype,
                                        const std::vector<std::uint64_t>& shape, const std::optional<std::string>& codec,
-                                       const std::string& packing, const std::string& objective, unsigned row_dims,
-                                       unsigned num_threads, Counter* counter, const Plan* plan) {
+                                       const std::optional<std::string>& packing, const std::string& objective,
+                                       unsigned row_dims, unsigned num_threads, Counter* counter, const Plan* plan) {
   const TensorView view{reinterpret_cast<const void*>(address), dtype_of(dtype), shape};
   const CompressOptions options = compress_options(plan, codec, packing, objective, row_dims, num_threads, counter);
   const LongCall call;
@@ -191,7 +191,7 @@ void bind_tensor(nb::module_& module) {
            nb::arg("out_stride"));
   module.def("pool", pool_all, nb::arg("lookups"), nb::arg("num_threads"), "Pools bags of several tensors at once.");
   module.def("compress", compress_array, nb::arg("address"), nb::arg("dtype"), nb::arg("shape"),
-             nb::arg("codec").none(), nb::arg("packing"), nb::arg("objective"), nb::arg("row_dims"),
+             nb::arg("codec").none(), nb::arg("packing").none(), nb::arg("objective"), nb::arg("row_dims"),
              nb::arg("num_threads"), nb::arg("counter").none(), nb::arg("plan").none());
   module.def(
       "dtype_width", [](const std::string& dtype) { return num_bytes(dtype_of(dtype)); }, nb::arg("dtype"),

@@ -59,7 +59,7 @@ class TieredTable:
         if policy not in ("tinylfu", "static"):
             raise InvalidArgumentError(f"the policy is 'tinylfu' or 'static', not {policy!r}")
         if tensor.packing != "slotted":
-            raise InvalidArgumentError("a table in tiers is of a slotted tensor, and this one is packed")
+            raise InvalidArgumentError('a table in tiers is of a slotted tensor: compress it with packing="slotted"')
         row_nbytes = math.prod(tensor.row_shape) * tensor.raw_nbytes // max(math.prod(tensor.shape), 1)
         num_slots = max(byte_count(fast_nbytes, "fast_nbytes") - 4 * tensor.num_rows - SLACK, 0) // max(row_nbytes, 1)
         num_slots = min(num_slots, tensor.num_rows)

@@ -153,7 +153,9 @@ def named_input(x: Array, as_dtype: Any, what: str) -> tuple[Kind, Array, str]:
     return kind, x, name
 
 
-def core_plan(plan: Plan | None, default_packing: str, codec: Any, packing: str, objective: str, row_dims: int) -> Any:
+def core_plan(
+    plan: Plan | None, default_packing: str | None, codec: Any, packing: str | None, objective: str, row_dims: int
+) -> Any:
     """Return what the library takes for a plan; raise InvalidArgumentError for options that are the plan's to say."""
     if plan is None:
         return None
@@ -168,7 +170,7 @@ def plan(
     x: Array,
     *,
     codec: str | None = None,
-    packing: str = "slotted",
+    packing: str | None = None,
     objective: str = "storage",
     row_dims: int = 1,
     num_rows: int | None = None,
@@ -201,7 +203,7 @@ def plan(
     UnsupportedError
         If the dtype cannot be compressed, or the array is not on the CPU.
     """
-    words(codec=codec or "auto", packing=packing, objective=objective)
+    words(codec=codec or "auto", packing=packing or "auto", objective=objective)
     kind, x, name = named_input(x, as_dtype, "x")
     row_dims = count(row_dims, "row_dims")
     counts = None

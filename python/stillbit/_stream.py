@@ -43,7 +43,8 @@ def compress_to_file(
     metadata : mapping of str to str, optional
         Notes to keep in the file.
     codec, packing, objective, row_dims, num_threads, as_dtype, plan, progress
-        As in `compress`, for every tensor; files are packed unless asked otherwise.
+        As in `compress`, for every tensor; files are packed unless asked otherwise. Of several tensors in chunks,
+        ``packing`` is not ``"auto"``: all are packed alike.
 
     Returns
     -------
@@ -112,6 +113,8 @@ def _compress_chunks(
     codec, packing, objective, row_dims, num_threads = options
     if plan is not None:
         row_dims = len(plan.row_shape)
+    elif packing == "auto" and len(chunks) > 1:
+        raise InvalidArgumentError('tensors that come in chunks are packed alike: say packing="packed" or "slotted"')
     writer = _core.StreamWriter(path, metadata, num_threads, counter)
     with contextlib.closing(writer):
         for each in chunks:

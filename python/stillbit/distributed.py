@@ -188,6 +188,8 @@ def compress_to_shards(
     def check() -> tuple[list[str], tuple[Any, ...]]:
         words(codec=codec or "auto", packing=packing, objective=objective)
         count(num_threads, "num_threads")
+        if packing == "auto":
+            raise InvalidArgumentError('shards are packed alike: say packing="packed" or "slotted"')
         if not index.name.endswith(INDEX_SUFFIX):
             raise InvalidArgumentError(f"{index}: the name of an index ends in {INDEX_SUFFIX}")
         if not all(isinstance(name, str) for name in sources):

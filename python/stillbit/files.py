@@ -172,7 +172,7 @@ def compress_file(
     input, output : str or os.PathLike
         The output is a .safetensors file, or a folder that does not exist or is empty; written whole or not at all.
     codec, packing, objective, row_dims, num_threads, as_dtype, plan, progress
-        As in `compress`, for every tensor; files are packed unless asked otherwise.
+        As in `compress`, for every tensor; files are packed unless asked otherwise (``packing="auto"`` leaves it open).
 
     Returns
     -------

@@ -179,6 +179,8 @@ class TieredTable(Rows):
             super().__init__(_core.TieredTable(source._handle, False, *limits), like or source.like)
         else:
             kind = _kinds.array_kind(source, "the source")
+            if options.get("plan") is None:
+                options.setdefault("packing", "slotted")  # for updates: rows are rewritten where they are
             compressed = compress(source, **options)
             super().__init__(_core.TieredTable(compressed._handle, True, *limits), like or kind.name)
 

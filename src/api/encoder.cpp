@@ -77,7 +77,7 @@ Result<void> Encoder::describe() {
   }
   header_.dtype = source_.dtype;
   header_.shape = source_.shape;
-  header_.packing = options_.packing;
+  header_.packing = options_.packing.value_or(Packing::kSlotted);
   header_.row_dims = static_cast<std::uint8_t>(std::min<std::size_t>(options_.row_dims, source_.shape.size()));
   STILLBIT_TRY(header_.geometry, row_geometry(header_.dtype, header_.shape, header_.row_dims));
   if (all_ == nullptr && header_.geometry.num_bytes() != source_.data.size()) {
@@ -90,6 +90,7 @@ Result<void> Encoder::describe() {
 
 void Encoder::store_raw(const format::PayloadHeader& header) {
   header_ = planner::price_raw(header).header;
+  header_.packing = options_.packing.value_or(Packing::kSlotted);
   codec_ = raw::make(header.geometry.row_bytes);
 }
 

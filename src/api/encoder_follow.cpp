@@ -94,11 +94,11 @@ Result<Plan> Encoder::make_plan(const Source& source, const CompressOptions& opt
   plan->dtype = header.dtype;
   plan->row_shape.assign(header.shape.end() - header.row_dims, header.shape.end());
   plan->row_bytes = header.geometry.row_bytes;
-  plan->packing = options.packing;
+  plan->packing = header.packing;
   plan->objective = options.objective;
   plan->num_rows = header.geometry.num_rows;
   plan->tile_bytes = header.tile_bytes;
-  plan->stride = options.packing == Packing::kSlotted ? header.row_unit : 0;
+  plan->stride = header.packing == Packing::kSlotted ? header.row_unit : 0;
   plan->stores_repeats_once = header.num_repeats > 0;
   plan->codec = encoder.codec_;
   plan->prices = std::move(encoder.prices_);

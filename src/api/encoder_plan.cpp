@@ -27,6 +27,16 @@ constexpr std::uint64_t kLongTileBytes = 4096;
 /// Codecs do not look at rows longer than this.
 constexpr std::uint64_t kMaxSampledRowBytes = std::uint64_t{16} << 20;
 
+/// Where the packing is left open, slots may cost so much more than the same rows back to back. Those are found by an
+/// index, and cannot be rewritten: that is for rows whose sizes differ widely, most of all sparse ones.
+constexpr double kMostForSlots = 1.06;
+
+/// Less is not worth it: of a few rows the padding between sections alone makes such a difference.
+constexpr std::uint64_t kLeastSavedBytes = 1024;
+
+/// Shorter rows have slots: to find them takes much of the time that it takes to gather them.
+constexpr std::uint64_t kLeastPackedRowBytes = 256;
+
 /// From this share of repeats in a sample on all rows are searched for them.
 constexpr double kWorthwhileRepeats = 1.0 / 32;
 
@@ -95,7 +105,7 @@ RowGeometry Encoder::source_rows() const noexcept {
 }
 
 std::uint64_t Encoder::tile_bytes_for(std::uint64_t wanted_bytes) const {
-  return choose_tile_bytes(source_rows(), options_.packing, wanted_bytes);
+  return choose_tile_bytes(source_rows(), header_.packing, wanted_bytes);
 }
 
 Encoder::Arrangement Encoder::arrange_tiles(std::uint64_t tile_bytes) const {
@@ -126,7 +136,7 @@ planner::Repeats Encoder::find_repeats() const {
 
 std::optional<Encoder::Arrangement> Encoder::arrange_repeats() const {
   const std::uint64_t row_bytes = header_.geometry.row_bytes;
-  if (options_.packing != Packing::kPacked || row_bytes > kMaxCountedRowBytes || all_ != nullptr) return std::nullopt;
+  if (header_.packing != Packing::kPacked || row_bytes > kMaxCountedRowBytes || all_ != nullptr) return std::nullopt;
   if (!can_find_repeats()) return std::nullopt;
   std::vector<std::byte> copied;
   const Bytes sample = planner::take_sample(source_.data, row_bytes, options_.max_sample_bytes, copied);
@@ -156,8 +166,8 @@ Result<void> Encoder::consider(Arrangement& arrangement, std::span<const planner
   const Bytes sample = planner::take_sample(arrangement.sample, tiles.row_bytes, options_.max_sample_bytes, copied);
   const bool is_whole = sample.size() == tiles.num_bytes();
   const PlanInput input{tiles, element_bytes, period_bytes, *counted, sample, is_whole};
-  STILLBIT_TRY(auto options,
-               planner::plan_all(input, arrangement.sample, arrangement.header, candidates, num_threads_));
+  STILLBIT_TRY(auto options, planner::plan_all(input, arrangement.sample, arrangement.header,
+                                               !options_.packing.has_value(), candidates, num_threads_));
   std::move(options.begin(), options.end(), std::back_inserter(arrangement.options));
   return {};
 }
@@ -169,7 +179,7 @@ Result<void> Encoder::plan() {
     const bool is_wanted = options_.codec ? *options_.codec == entry.codec
                                           : !entry.is_for_bulk || options_.objective == Objective::kSmallest;
     if (!is_wanted || entry.codec == Codec::kRaw) continue;
-    const bool has_own_tiles = entry.is_for_bulk && options_.packing == Packing::kPacked;
+    const bool has_own_tiles = entry.is_for_bulk && header_.packing == Packing::kPacked;
     (has_own_tiles ? for_bulk : candidates).push_back(candidate(entry, header_.dtype));
   }
   if (candidates.empty() && for_bulk.empty()) return invalid("the codec asked for is unknown");
@@ -202,6 +212,10 @@ Result<void> Encoder::plan() {
     STILLBIT_CHECK(consider(*in, std::vector{candidate(*ibp, header_.dtype)}, &statistics));
     std::tie(best, in) = cheapest_of(arrangements);
   }
+  if (!options_.packing) {
+    choose_packing(arrangements.front());
+    std::tie(best, in) = cheapest_of(arrangements);
+  }
   note_prices(arrangements);
   adopt(best, in, arrangements);
   return {};
@@ -217,6 +231,22 @@ std::pair<planner::Option*, Encoder::Arrangement*> Encoder::cheapest_of(std::vec
       best = {option, &arrangement};
   }
   return best;
+}
+
+void Encoder::choose_packing(Arrangement& rows) const {
+  std::vector<planner::Option> packed;
+  for (const planner::Option& option : rows.options)
+    if (option.back_to_back) packed.push_back({option.codec, *option.back_to_back, option.decode_cost});
+  const planner::Option* const in_slots = planner::cheapest(rows.options, options_.objective);
+  const planner::Option* const back_to_back = planner::cheapest(packed, options_.objective);
+  if (in_slots == nullptr || back_to_back == nullptr || rows.header.geometry.row_bytes < kLeastPackedRowBytes) return;
+  const std::uint64_t packed_bytes = back_to_back->priced.stored_bytes();
+  const std::uint64_t slots_bytes =
+      std::min(in_slots->priced.stored_bytes(), planner::price_raw(rows.header).stored_bytes());
+  if (slots_bytes < packed_bytes + kLeastSavedBytes) return;
+  if (static_cast<double>(slots_bytes) <= kMostForSlots * static_cast<double>(packed_bytes)) return;
+  rows.header.packing = Packing::kPacked;
+  rows.options = std::move(packed);
 }
 
 void Encoder::note_prices(const std::vector<Arrangement>& arrangements) {

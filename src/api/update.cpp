@@ -14,7 +14,7 @@ constexpr std::uint64_t kMinUnusedBytes = std::uint64_t{1} << 16;
 
 Result<void> check_mutable(const CompressedTensor::Impl& impl) {
   if (impl.header.packing != Packing::kSlotted)
-    return invalid("rows of a packed tensor cannot be changed: compress it slotted");
+    return invalid("rows of a packed tensor cannot be changed: compress it with packing=\"slotted\"");
   if (!impl.mapped.empty()) return invalid("the tensor is mapped from a file and read-only: load it with mmap = false");
   return {};
 }

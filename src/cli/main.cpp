@@ -70,6 +70,9 @@ void add_compress_options(CLI::App& command, Request& request) {
   const auto codec_known = [](const std::string& text) {
     return text == "auto" || sb::codec_from_name(text).has_value();
   };
+  const auto packing_known = [](const std::string& text) {
+    return text == "auto" || sb::packing_from_name(text).has_value();
+  };
   command
       .add_option_function<std::string>(
           "--codec", [&request](const std::string& text) { request.compress.tensor.codec = sb::codec_from_name(text); },
@@ -85,9 +88,9 @@ void add_compress_options(CLI::App& command, Request& request) {
   command
       .add_option_function<std::string>(
           "--packing",
-          [&request](const std::string& text) { request.compress.tensor.packing = *sb::packing_from_name(text); },
-          "packed (default) or slotted")
-      ->check(known("packing", [](const std::string& text) { return sb::packing_from_name(text).has_value(); }));
+          [&request](const std::string& text) { request.compress.tensor.packing = sb::packing_from_name(text); },
+          "packed (default), slotted, or auto: slots, unless they take more than 6 % more than packed rows")
+      ->check(known("packing", packing_known));
   command
       .add_option_function<std::string>(
           "--as", [&request](const std::string& text) { request.compress.as = sb::dtype_from_name(text); },

@@ -37,7 +37,8 @@ Result<std::unique_ptr<DeviceTable>> DeviceTable::create(const TableSource& sour
   made->pool_ = pool;
   const bool can_grow = source.table.is_slotted && options.placement != Placement::kInPlace;
   if (!can_grow && (options.capacity_rows > 0 || options.overflow_bytes > 0 || options.is_empty))
-    return invalid("a table with room for rows has slotted rows, in memory of its own");
+    return invalid(
+        "a table with room for rows is of a slotted tensor in memory of its own: compress it with packing=\"slotted\"");
   made->capacity_rows_ = std::max(options.capacity_rows, source.table.num_rows);
   made->rows_capacity_ = can_grow ? made->capacity_rows_ * source.table.row_unit : source.table.rows_bytes;
   made->overflow_capacity_ = source.table.overflow_bytes + options.overflow_bytes;

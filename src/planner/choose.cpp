@@ -11,19 +11,31 @@ namespace {
 /// Smaller samples are planned on in less time than threads take to start.
 constexpr std::uint64_t kMinThreadedBytes = std::uint64_t{16} << 10;
 
+std::optional<Option> priced_option(std::unique_ptr<RowCodec> codec, Bytes rows, const format::PayloadHeader& header,
+                                    bool prices_both, double decode_cost) {
+  std::vector<std::uint32_t> sizes = measured(*codec, header.tile_bytes, rows);
+  std::optional<Priced> back_to_back;
+  if (prices_both) {
+    format::PayloadHeader packed = header;
+    packed.packing = Packing::kPacked;
+    back_to_back = price(*codec, std::move(packed), sizes);
+  }
+  auto priced = price(*codec, header, sizes);
+  if (!priced) return std::nullopt;
+  return Option{std::move(codec), std::move(*priced), decode_cost, std::move(back_to_back)};
+}
+
 }  // namespace
 
 Result<std::vector<Option>> plan_all(PlanInput input, Bytes priced_rows, const format::PayloadHeader& header,
-                                     std::span<const Candidate> candidates, unsigned num_threads) {
+                                     bool prices_both, std::span<const Candidate> candidates, unsigned num_threads) {
   std::vector<std::optional<Option>> found(candidates.size());
   const unsigned num_used = input.sample.size() < kMinThreadedBytes ? 1 : num_threads;
   for (const bool last : {false, true}) {
     STILLBIT_CHECK(cpu::parallel_for(candidates.size(), num_used, [&](std::uint64_t i, unsigned) -> Result<void> {
       if (candidates[i].plans_last != last) return {};
-      auto codec = candidates[i].plan(input);
-      if (!codec) return {};
-      if (auto priced = price(*codec, header, priced_rows))
-        found[i] = Option{std::move(codec), std::move(*priced), candidates[i].decode_cost};
+      if (auto codec = candidates[i].plan(input))
+        found[i] = priced_option(std::move(codec), priced_rows, header, prices_both, candidates[i].decode_cost);
       return {};
     }));
     for (const std::optional<Option>& option : found) {

@@ -20,15 +20,17 @@ struct Candidate {
 
 /// A codec with the plan that it made, and what the tensor would cost with it.
 struct Option {
-  std::unique_ptr<RowCodec> codec;
+  std::shared_ptr<const RowCodec> codec;
   Priced priced;
   double decode_cost = 0;
+  std::optional<Priced> back_to_back = {};  ///< what the same rows would cost without slots, where that was asked for
 };
 
 /// Lets each codec make a plan, side by side on threads, and prices it on `priced_rows`, of which the plan's sample is
-/// a part. Codecs that cannot make rows smaller are left out.
+/// a part. Codecs that cannot make rows smaller are left out. `prices_both`: in slots, as the header says, and back to
+/// back.
 [[nodiscard]] Result<std::vector<Option>> plan_all(PlanInput input, Bytes priced_rows,
-                                                   const format::PayloadHeader& header,
+                                                   const format::PayloadHeader& header, bool prices_both,
                                                    std::span<const Candidate> candidates, unsigned num_threads);
 
 /// What an objective makes as small as possible: bytes that are stored; bytes that gathers move; or the time to expand,

@@ -43,7 +43,7 @@ void price_packed(const RowCodec& codec, std::span<const std::uint32_t> sizes, P
   priced.transfer_bytes = static_cast<double>(header.geometry.num_rows) * touched(tiles_per_row * stored, false);
 }
 
-bool price_slotted(std::vector<std::uint32_t>& sizes, Priced& priced) {
+bool price_slotted(std::span<std::uint32_t> sizes, Priced& priced) {
   format::PayloadHeader& header = priced.header;
   const std::uint64_t row_bytes = header.geometry.row_bytes;
   const std::uint64_t num_rows = header.geometry.num_rows;
@@ -70,10 +70,13 @@ bool price_slotted(std::vector<std::uint32_t>& sizes, Priced& priced) {
 
 }  // namespace
 
-std::optional<Priced> price(const RowCodec& codec, format::PayloadHeader header, Bytes sample) {
-  const std::uint64_t tile_bytes = header.tile_bytes;
+std::vector<std::uint32_t> measured(const RowCodec& codec, std::uint64_t tile_bytes, Bytes sample) {
   std::vector<std::uint32_t> sizes(sample.size() / tile_bytes);
   codec.measure(sample.data(), sizes.size(), sizes.data());
+  return sizes;
+}
+
+std::optional<Priced> price(const RowCodec& codec, format::PayloadHeader header, std::span<std::uint32_t> sizes) {
   Priced priced{std::move(header), 0};
   priced.header.codec = codec.codec();
   priced.header.plan_bytes = codec.plan().size();

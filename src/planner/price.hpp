@@ -5,7 +5,10 @@
 
 #include <stillbit/options.hpp>
 
+#include <cstdint>
 #include <optional>
+#include <span>
+#include <vector>
 
 namespace stillbit::planner {
 
@@ -17,10 +20,14 @@ struct Priced {
   [[nodiscard]] std::uint64_t stored_bytes() const noexcept { return layout_of(header).payload_bytes; }
 };
 
-/// Prices a codec by the stored size of each row of the sample: plan, index, padding, slots and overflow as they would
-/// be written. `header` has the tensor's geometry, packing, tiles and repeats; `sample` is rows as the codec sees them.
-/// Slotted: chooses the stride. Null when rows would not become smaller.
-[[nodiscard]] std::optional<Priced> price(const RowCodec& codec, format::PayloadHeader header, Bytes sample);
+/// The stored size of each row of a sample, which is rows as the codec sees them.
+[[nodiscard]] std::vector<std::uint32_t> measured(const RowCodec& codec, std::uint64_t tile_bytes, Bytes sample);
+
+/// Prices a codec by what was measured: plan, index, padding, slots and overflow as they would be written. `header` has
+/// the tensor's geometry, packing, tiles and repeats. Slotted: chooses the stride, for which it puts the sizes in
+/// order. Null when rows would not become smaller.
+[[nodiscard]] std::optional<Priced> price(const RowCodec& codec, format::PayloadHeader header,
+                                          std::span<std::uint32_t> sizes);
 
 /// The price of storing rows as they are, but for repeats.
 [[nodiscard]] Priced price_raw(format::PayloadHeader header);

@@ -29,7 +29,7 @@ std::vector<std::byte> decompressed(const CompressedTensor& tensor) {
 }
 
 CompressedTensor slotted(const OwnedTensor& raw) {
-  return compress(raw.view());
+  return compress(raw.view(), {.packing = Packing::kSlotted});
 }
 
 TEST(Update, RowsOfEveryKindReplaceRows) {
@@ -123,7 +123,7 @@ TEST(Verify, NamesTheFirstElementThatDiffers) {
   // Two pieces of the checksum, which two threads compare.
   OwnedTensor raw = make_tensor(DType::kU8, {2, 1 << 20}, Values::kSmallInts, 1);
   NamedTensors tensors;
-  tensors.emplace_back("t", compress(raw.view()));
+  tensors.emplace_back("t", compress(raw.view(), {.packing = Packing::kSlotted}));
   save(folder.path() / "t.safetensors", tensors);
   raw.data[(1 << 20) - 1] ^= std::byte{1};
   raw.data[1 << 20] ^= std::byte{1};
@@ -157,6 +157,7 @@ TEST(Refused, AreWrongTargets) {
   EXPECT_THROW(packed.update(inside, row), Error);
   EXPECT_THROW(packed.append(row), Error);
   options = {};
+  options.packing = Packing::kSlotted;
   options.row_dims = 2;
   CompressedTensor one_row = compress(raw.view(), options);
   EXPECT_THROW(one_row.append(raw.data), Error);

@@ -180,7 +180,7 @@ def test_wrong_arguments_are_named() -> None:
     raw = random_table(1, ROWS, 24, torch.bfloat16)
     for message, tensor, options in [
         ("the policy is", sb.compress(raw), {"fast_nbytes": 10_000, "policy": "lru"}),
-        ("this one is packed", sb.compress(raw, packing="packed"), {"fast_nbytes": 10_000}),
+        ("of a slotted tensor", sb.compress(raw, packing="packed"), {"fast_nbytes": 10_000}),
         ("a map and one row take 1664 bytes", sb.compress(raw), {"fast_nbytes": 1663}),
     ]:
         with pytest.raises(sb.InvalidArgumentError, match=message):

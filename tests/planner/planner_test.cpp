@@ -21,7 +21,7 @@ using testing::make_tensor;
 using testing::OwnedTensor;
 using testing::Values;
 
-CompressOptions with(Packing packing, Objective objective = Objective::kStorage) {
+CompressOptions with(std::optional<Packing> packing, Objective objective = Objective::kStorage) {
   CompressOptions options;
   options.packing = packing;
   options.objective = objective;
@@ -36,6 +36,7 @@ std::optional<std::uint64_t> price_of(const CompressedTensor& tensor, Codec code
 }
 
 constexpr Packing kPackings[] = {Packing::kPacked, Packing::kSlotted};
+constexpr std::optional<Packing> kWishes[] = {std::nullopt, Packing::kPacked, Packing::kSlotted};
 
 TEST(Runs, LieApartAndReachTheLastPart) {
   for (const std::uint64_t num_rows : {1ULL, 63ULL, 64ULL, 65ULL, 127ULL, 1000ULL, 100'003ULL}) {
@@ -59,14 +60,15 @@ TEST(Prices, AreWhatIsWritten) {
     for (const Values values : testing::kAllValues) {
       for (const auto& shape : {std::vector<std::uint64_t>{150, 64}, {700, 5}, {2, 5001}}) {
         const OwnedTensor raw = make_tensor(dtype, shape, values, 3);
-        for (const Packing packing : kPackings) {
+        for (const std::optional<Packing> packing : kWishes) {
           for (const Objective objective :
                {Objective::kStorage, Objective::kTransfer, Objective::kSpeed, Objective::kSmallest}) {
             const CompressedTensor tensor = compress(raw.view(), with(packing, objective));
             const auto price = price_of(tensor, tensor.codec());
             ASSERT_TRUE(price) << name(tensor.codec());
             EXPECT_EQ(*price, tensor.stored_bytes())
-                << name(tensor.codec()) << ' ' << name(dtype) << ' ' << testing::name(values) << ' ' << name(packing);
+                << name(tensor.codec()) << ' ' << name(dtype) << ' ' << testing::name(values) << ' '
+                << name(tensor.packing()) << (packing ? "" : ", left open");
           }
         }
       }
@@ -196,6 +198,75 @@ TEST(Repeats, AreFoundWhereverTheyAre) {
                               row_bytes),
                   0);
       }
+    }
+  }
+}
+
+/// Rows whose sizes differ widely: row i has up to 19 elements that are not zero.
+OwnedTensor bags_of_all_sizes(std::uint64_t num_rows, std::uint64_t columns) {
+  OwnedTensor raw = make_tensor(DType::kF32, {num_rows, columns}, Values::kConstant, 1);
+  std::fill(raw.data.begin(), raw.data.end(), std::byte{0});
+  std::mt19937_64 random(1);
+  for (std::uint64_t row = 0; row < num_rows; ++row) {
+    for (std::uint64_t i = 0; i < row % 20; ++i) {
+      const float one = 1;
+      std::memcpy(raw.data.data() + 4 * (row * columns + random() % columns), &one, sizeof one);
+    }
+  }
+  return raw;
+}
+
+TEST(Packing, LeftOpenIsPackedWhereSlotsCostTooMuch) {
+  const OwnedTensor raw = bags_of_all_sizes(500, 1400);
+  const CompressedTensor open = compress(raw.view());
+  const CompressedTensor slotted = compress(raw.view(), with(Packing::kSlotted));
+  EXPECT_EQ(open.codec(), Codec::kSparse);
+  EXPECT_EQ(open.packing(), Packing::kPacked);
+  EXPECT_EQ(slotted.packing(), Packing::kSlotted);
+  EXPECT_GT(static_cast<double>(slotted.stored_bytes()), 1.06 * static_cast<double>(open.stored_bytes()));
+  EXPECT_EQ(plan(raw.view()).packing(), Packing::kPacked);
+  EXPECT_EQ(plan(raw.view()).tile_bytes(), raw.view().shape[1] * 4);
+
+  std::vector<std::byte> out(raw.data.size());
+  open.decompress(out);
+  EXPECT_EQ(out, raw.data);
+}
+
+TEST(Packing, LeftOpenIsSlottedElsewhere) {
+  for (const auto& shape : {std::vector<std::uint64_t>{1, 256}, {3, 128}, {300, 128}, {20, 5000}, {0, 256}, {200, 0}}) {
+    const OwnedTensor raw = make_tensor(DType::kBF16, shape, Values::kNormal, 1);
+    EXPECT_EQ(compress(raw.view()).packing(), Packing::kSlotted) << shape[0] << " x " << shape[1];
+    EXPECT_EQ(plan(raw.view()).packing(), Packing::kSlotted);
+  }
+  // Not smaller whatever the packing, and rows that are too short.
+  EXPECT_EQ(compress(make_tensor(DType::kF32, {500, 300}, Values::kRandomBits, 1).view()).packing(), Packing::kSlotted);
+  EXPECT_EQ(compress(bags_of_all_sizes(500, 60).view()).packing(), Packing::kSlotted);
+}
+
+TEST(Packing, LeftOpenNeverCostsMuchMoreThanEither) {
+  for (const Values values : testing::kAllValues) {
+    for (const DType dtype : {DType::kU8, DType::kBF16, DType::kF32, DType::kI64}) {
+      const OwnedTensor raw = make_tensor(dtype, {300, 600}, values, 1);
+      const CompressedTensor slotted = compress(raw.view(), with(Packing::kSlotted));
+      const CompressedTensor open = compress(raw.view());
+      EXPECT_LE(open.stored_bytes(), slotted.stored_bytes()) << testing::name(values) << ' ' << name(dtype);
+      EXPECT_EQ(open.packing() == Packing::kSlotted, open.stored_bytes() == slotted.stored_bytes());
+    }
+  }
+}
+
+/// A plan is followed to the packing that it chose, and a wish is obeyed for every codec.
+TEST(Packing, IsThatOfThePlanOrTheWish) {
+  const OwnedTensor raw = bags_of_all_sizes(300, 700);
+  CompressOptions following;
+  following.plan = std::make_shared<Plan>(plan(raw.view()));
+  EXPECT_EQ(compress(raw.view(), following).packing(), Packing::kPacked);
+  EXPECT_EQ(compress(raw.view(), following).stored_bytes(), compress(raw.view()).stored_bytes());
+  for (const Packing packing : kPackings) {
+    for (const Codec codec : {Codec::kRaw, Codec::kIbp, Codec::kWindow, Codec::kEscape, Codec::kSparse, Codec::kRans}) {
+      CompressOptions options = with(packing);
+      options.codec = codec;
+      EXPECT_EQ(compress(raw.view(), options).packing(), packing) << name(codec);
     }
   }
 }

@@ -126,14 +126,15 @@ std::vector<std::int32_t> zeros() {
 
 TEST(TierThreads, ReadersSeeRowsOfATensorInMemoryWhole) {
   const auto raw = zeros();
-  run(TieredTable(compress({raw.data(), DType::kI32, {kRows, kColumns}}), {.fast_bytes = 40000}));
+  run(TieredTable(compress({raw.data(), DType::kI32, {kRows, kColumns}}, {.packing = Packing::kSlotted}),
+                  {.fast_bytes = 40000}));
 }
 
 TEST(TierThreads, ReadersSeeRowsOfAMappedFileWhole) {
   const testing::TemporaryFolder folder;
   const auto raw = zeros();
   NamedTensors tensors;
-  tensors.emplace_back("t", compress({raw.data(), DType::kI32, {kRows, kColumns}}));
+  tensors.emplace_back("t", compress({raw.data(), DType::kI32, {kRows, kColumns}}, {.packing = Packing::kSlotted}));
   save(folder.path() / "t.safetensors", tensors);
   run(TieredTable::open(folder.path() / "t.safetensors", "t",
                         {.fast_bytes = 40000, .warm_bytes = 32 * kRows * kColumns}));
@@ -142,7 +143,8 @@ TEST(TierThreads, ReadersSeeRowsOfAMappedFileWhole) {
 TEST(TierThreads, CloseWaitsForCallsThatAreUnderWay) {
   const auto raw = zeros();
   for (int round = 0; round < 20; ++round) {
-    TieredTable table(compress({raw.data(), DType::kI32, {kRows, kColumns}}), {.fast_bytes = 40000});
+    TieredTable table(compress({raw.data(), DType::kI32, {kRows, kColumns}}, {.packing = Packing::kSlotted}),
+                      {.fast_bytes = 40000});
     std::atomic<bool> has_begun{false};
     std::jthread reader([&] {
       std::mt19937_64 random(1);

@@ -27,6 +27,7 @@ constexpr WarpSetup kOneWarp{.num_warps = 1};
 
 CompressedTensor compressed(const OwnedTensor& raw, Codec codec) {
   CompressOptions options;
+  options.packing = Packing::kSlotted;
   options.codec = codec;
   options.num_threads = 1;
   return compress(raw.view(), options);

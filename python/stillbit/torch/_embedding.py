@@ -37,7 +37,8 @@ class Embedding(TableModule):
         About gradients, which frozen tables have none of. Those of trained ones are sparse always, and torch has no
         sparse gradients that are scaled.
     trainable : bool
-        Let gradients be taken, of a table that is slotted, in memory: see `TableParameter`.
+        Let gradients be taken, of a table that is slotted, in memory: see `TableParameter`. What is yet to be
+        compressed is, then.
     **options
         Of `stillbit.compress`, for what is yet to be compressed. Unless they say how rows are stored (codec, objective,
         packing, plan), tables of 16-bit floats are stored by the objective ``"speed"`` where it takes at most 8 % more
@@ -288,5 +289,6 @@ def _from_file(kind: type[Module], path: Any, name: str, arguments: dict[str, An
     make: Any = kind
     own = make.__init__.__kwdefaults__
     options = {key: value for key, value in arguments.items() if key not in own}
-    result: Module = make(from_file(path, name, options), **{key: arguments[key] for key in arguments if key in own})
+    table = from_file(path, name, options, is_trained=bool(arguments.get("trainable")))
+    result: Module = make(table, **{key: arguments[key] for key in arguments if key in own})
     return result

@@ -39,7 +39,7 @@ class TableModule(nn.Module):
             raise UnsupportedError("max_norm rewrites rows as they are looked up, which compressed tables do not")
         if trainable and scale_grad_by_freq:
             raise UnsupportedError("scale_grad_by_freq is not supported with sparse gradients, by torch neither")
-        table = as_table(table, options)
+        table = as_table(table, options, is_trained=trainable)
         check_rows(table)
         self.num_embeddings, self.embedding_dim = table.shape
         self.padding_idx = None if padding_idx is None else self._row(padding_idx)
@@ -168,7 +168,8 @@ class TableModule(nn.Module):
         if is_payload:
             table = _pickling.from_bytes(found.cpu().numpy().tobytes(), "torch")
         else:
-            table = compressed(found, {} if packing == "slotted" else {"packing": packing})
+            options = {} if packing == "slotted" else {"packing": packing}
+            table = compressed(found, options, is_trained=self.trainable)
         wanted = (self.num_embeddings, self.embedding_dim), self.dtype
         if (table.shape, torch_dtype(table)) != wanted:
             raise MismatchError(f"the table has shape {table.shape} and {torch_dtype(table)}, the module {wanted}")

@@ -99,7 +99,7 @@ def compress_embeddings(model: nn.Module, min_rows: int = 1000, *, trainable: bo
     for modules in _by_weight(model).values():
         names = tuple(name for each in modules for name in each)
         why = _reason(model, names, min_rows, trainable)
-        table = None if why else _smaller(model.get_submodule(names[0]).weight, options)
+        table = None if why else _smaller(model.get_submodule(names[0]).weight, options, trainable)
         if table is None:
             swaps.left_alone.update(dict.fromkeys(names, why or "it would not become smaller"))
             continue
@@ -157,9 +157,9 @@ def _reason_of(module: Any, min_rows: int, trainable: bool) -> str | None:
     return None
 
 
-def _smaller(weight: Tensor, options: dict[str, Any]) -> CompressedTensor | None:
+def _smaller(weight: Tensor, options: dict[str, Any], trainable: bool) -> CompressedTensor | None:
     """Return a weight compressed; None if that does not make it smaller."""
-    table = compressed(weight, options)
+    table = compressed(weight, options, is_trained=trainable)
     return table if table.nbytes < table.raw_nbytes else None
 
 

@@ -53,16 +53,18 @@ def torch_dtype(table: Table) -> torch.dtype:
     return torch_kind().dtype(table.dtype_name)
 
 
-def compressed(weight: Any, options: dict[str, Any]) -> CompressedTensor:
-    """Return a matrix compressed, to be looked up.
+def compressed(weight: Any, options: dict[str, Any], *, is_trained: bool = False) -> CompressedTensor:
+    """Return a matrix compressed, to be looked up, and slotted if it is to be trained.
 
     The objective of tables of 16-bit floats is ``"speed"``, where that takes at most `FAST_TABLE_BYTES` times the bytes
     of the smallest codec; other tables' is that of `compress`. Options that say how rows are stored are followed.
     """
     is_planned = not _PLANNED_BY_CALLER.isdisjoint(options)
+    if is_trained and options.get("plan") is None:
+        options = {"packing": "slotted", **options}
     if is_planned or not _is_half(options.get("as_dtype") or weight.dtype):
         return compress(weight, **options)
-    shared = {name: options[name] for name in ("row_dims", "num_threads", "as_dtype") if name in options}
+    shared = {name: options[name] for name in ("packing", "row_dims", "num_threads", "as_dtype") if name in options}
     fast = plan(weight, objective="speed", **shared)
     most = FAST_TABLE_BYTES * min(fast.prices.values(), default=0)
     is_fast = fast.codec != "raw" and fast.prices.get(fast.codec, most + 1) <= most
@@ -73,7 +75,7 @@ def _is_half(dtype: Any) -> bool:
     return any(word in str(dtype).lower() for word in ("float16", "f16"))
 
 
-def as_table(source: Any, options: dict[str, Any]) -> Table:
+def as_table(source: Any, options: dict[str, Any], *, is_trained: bool = False) -> Table:
     """Return a table as it is, and anything else compressed.
 
     Parameters
@@ -82,6 +84,8 @@ def as_table(source: Any, options: dict[str, Any]) -> Table:
         A matrix.
     options : dict
         Of `compress`.
+    is_trained : bool
+        Whether its rows are to change.
 
     Raises
     ------
@@ -91,7 +95,7 @@ def as_table(source: Any, options: dict[str, Any]) -> Table:
     if isinstance(source, (Tensor, np.ndarray)):
         if source.ndim != 2:
             raise InvalidArgumentError(f"a table is a matrix, and this has shape {tuple(source.shape)}")
-        return compressed(source, options)
+        return compressed(source, options, is_trained=is_trained)
     if not isinstance(source, Table):
         raise InvalidArgumentError(f"a {type(source).__name__} is no table: give a tensor, or what has its rows")
     if options:
@@ -109,7 +113,7 @@ def check_rows(table: Table) -> None:
         raise InvalidArgumentError(f"the table was compressed with row_dims={row_dims}: compress it with 1")
 
 
-def from_file(path: Any, name: str, options: dict[str, Any]) -> Table:
+def from_file(path: Any, name: str, options: dict[str, Any], *, is_trained: bool = False) -> Table:
     """Open a table in a file: map one that is compressed, compress one that is not.
 
     Parameters
@@ -120,6 +124,8 @@ def from_file(path: Any, name: str, options: dict[str, Any]) -> Table:
         Of the tensor in the file; a .npy file's own has none, and any will do.
     options : dict
         Of `compress`, for files that are not compressed.
+    is_trained : bool
+        Whether its rows are to change.
 
     Raises
     ------
@@ -129,7 +135,7 @@ def from_file(path: Any, name: str, options: dict[str, Any]) -> Table:
         If there is no such tensor.
     """
     if Path(path).suffix == ".npy":
-        return as_table(np.load(path, mmap_mode="r"), options)
+        return as_table(np.load(path, mmap_mode="r"), options, is_trained=is_trained)
     if _is_compressed(path, name):
         return as_table(files.load_file(path, like="torch")[name], options)
     try:
@@ -138,7 +144,7 @@ def from_file(path: Any, name: str, options: dict[str, Any]) -> Table:
         message = f"{path} is not compressed, and safetensors, which reads it, is not installed"
         raise MissingPackageError(message) from None
     with safe_open(path, "pt") as opened:
-        return as_table(opened.get_tensor(name), options)
+        return as_table(opened.get_tensor(name), options, is_trained=is_trained)
 
 
 def _is_compressed(path: Any, name: str) -> bool:
