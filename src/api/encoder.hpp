@@ -1,5 +1,6 @@
 #pragma once
 
+#include "api/chunk_places.hpp"
 #include "codecs/codec.hpp"
 #include "core/checksum.hpp"
 #include "format/payload.hpp"
@@ -98,10 +99,7 @@ class Encoder {
 
  private:
   /// Stored tiles that one thread works on: whole index blocks, those that start in one MiB of them.
-  struct Chunk {
-    std::uint64_t rows_offset = 0;      ///< of its first tile, in the rows section
-    std::uint64_t overflow_offset = 0;  ///< of its first tail
-  };
+  using Chunk = ChunkPlace;
   struct TileRange {
     std::uint64_t first;
     std::uint64_t end;

@@ -10,9 +10,9 @@
 
 #include <algorithm>
 #include <atomic>
-#include <condition_variable>
 #include <mutex>
 #include <utility>
+#include <vector>
 
 namespace stillbit {
 namespace {
@@ -23,75 +23,46 @@ using format::Section;
 /// Encoded rows are moved to where they belong in pieces of about this size, which stay in the caches until then.
 constexpr std::uint64_t kFlushBytes = std::uint64_t{64} << 10;
 
-/// A chunk of which so much waits for the chunks before it waits itself.
+/// A thread that has encoded so much that has no place yet waits until it has one.
 constexpr std::uint64_t kMaxStagedBytes = std::uint64_t{4} << 20;
 
-/// Chunks lie one behind the other: each learns where it begins when the one before has told where it ends. Threads
-/// take chunks in order, so that the one that is waited for is always being worked on.
-class Turns {
- public:
-  [[nodiscard]] bool has_come(std::uint64_t chunk) const noexcept { return next_.load() == chunk; }
-
-  /// Waits until all chunks before this one have passed. False when one of them never will.
-  bool wait(std::uint64_t chunk) {
-    std::unique_lock lock(mutex_);
-    changed_.wait(lock, [&] { return has_come(chunk) || has_failed_; });
-    return !has_failed_;
-  }
-  void pass(std::uint64_t chunk) {
-    const std::lock_guard lock(mutex_);
-    next_.store(chunk + 1);
-    changed_.notify_all();
-  }
-  void fail() {
-    const std::lock_guard lock(mutex_);
-    has_failed_ = true;
-    changed_.notify_all();
-  }
-
- private:
-  std::atomic<std::uint64_t> next_{0};
-  std::mutex mutex_;
-  std::condition_variable changed_;
-  bool has_failed_ = false;
-};
-
-/// Lets those who wait go when its chunk ends without having passed.
-class Turn {
- public:
-  Turn(Turns& turns, std::uint64_t chunk) : turns_(turns), chunk_(chunk) {}
-  ~Turn() {
-    if (!has_passed_) turns_.fail();
-  }
-  Turn(const Turn&) = delete;
-  Turn& operator=(const Turn&) = delete;
-
-  [[nodiscard]] bool has_come() const noexcept { return turns_.has_come(chunk_); }
-  bool wait() { return turns_.wait(chunk_); }
-  void pass() {
-    turns_.pass(chunk_);
-    has_passed_ = true;
-  }
-
- private:
-  Turns& turns_;
-  std::uint64_t chunk_;
-  bool has_passed_ = false;
-};
-
-/// What a thread has encoded of a chunk and not yet moved.
+/// What a thread has encoded and not yet moved: of the chunk that it works on, and of chunks before that one.
 struct Staged {
-  std::vector<std::byte> rows;
-  std::uint64_t num_row_bytes = 0;
-  std::vector<std::uint64_t> trailers;  ///< where in `rows` the offsets of tails stand: so far, within their chunk
-  std::vector<std::byte> encoded;       ///< a row on its way to its slot
+  struct Part {
+    std::uint64_t chunk = 0;
+    std::uint64_t num_moved = 0;  ///< bytes of the chunk that are where they belong
+    std::uint64_t begin = 0;      ///< where in `rows` the others are
+    std::uint64_t end = 0;
+    std::vector<std::uint64_t> trailers;  ///< where in `rows` the offsets of tails stand: so far, within their chunk
+  };
+  Buffer rows;
+  std::vector<Part> parts;         ///< in order; the last one is the chunk that is worked on
+  std::vector<std::byte> encoded;  ///< a row on its way to its slot
 
   /// Where to encode up to `num_bytes` bytes and what kernels write behind them.
   std::byte* room_for(std::uint64_t num_bytes) {
-    const std::uint64_t needed = num_row_bytes + num_bytes + RowCodec::kSlack;
-    if (rows.size() < needed) rows.resize(std::max(needed, rows.size() + rows.size() / 2));
-    return rows.data() + num_row_bytes;
+    const std::uint64_t end = parts.back().end;
+    const std::uint64_t needed = end + num_bytes + RowCodec::kSlack;
+    rows.reserve(num_bytes + kFlushBytes + RowCodec::kSlack);
+    if (rows.size() < needed) rows.resize(needed);
+    return rows.data() + end;
   }
+};
+
+/// Lets those who wait go when a chunk is left before it is encoded.
+class Leaving {
+ public:
+  explicit Leaving(ChunkPlaces& places) : places_(places) {}
+  ~Leaving() {
+    if (!is_encoded) places_.fail();
+  }
+  Leaving(const Leaving&) = delete;
+  Leaving& operator=(const Leaving&) = delete;
+
+  bool is_encoded = false;
+
+ private:
+  ChunkPlaces& places_;
 };
 
 }  // namespace
@@ -103,22 +74,23 @@ class Encoder::OnePass {
         header_(encoder.header_),
         sink_(sink),
         staged_(encoder.num_threads_),
-        tails_(encoder.num_chunks()) {
+        tails_(encoder.num_chunks()),
+        places_(encoder.chunks_) {
     if (is_packed()) sizes_.resize(header_.stored_tiles().num_rows);
   }
 
   /// Encodes all rows and describes them in the header. False when there was no room for them.
   Result<bool> encode_rows() {
-    encoder_.chunks_.assign(encoder_.num_chunks() + 1, {});
     packing::PackedSizes all;
     std::mutex mutex;
-    const auto encoded = encoder_.check_and(encoder_.num_chunks(), [&](std::uint64_t chunk, unsigned worker) {
+    Result<void> encoded = encoder_.check_and(encoder_.num_chunks(), [&](std::uint64_t chunk, unsigned worker) {
       const Result<void> result = encode_chunk(chunk, staged_[worker]);
       const packing::PackedSizes sizes = packed_sizes(chunk);
       const std::lock_guard lock(mutex);
       all.add(sizes);
       return result;
     });
+    for (auto staged = staged_.begin(); encoded.ok() && staged != staged_.end(); ++staged) encoded = move_rows(*staged);
     if (has_no_room_) return false;
     if (!encoded.ok()) return encoded.fault();
     encoder_.describe_sizes(all);
@@ -142,32 +114,28 @@ class Encoder::OnePass {
  private:
   [[nodiscard]] bool is_packed() const noexcept { return header_.packing == Packing::kPacked; }
 
+  /// Encodes a chunk, and moves what has a place. What has none stays with the thread, which goes on: threads that
+  /// waited for each other at every chunk would spend more time on falling asleep and being woken than on encoding.
   Result<void> encode_chunk(std::uint64_t chunk, Staged& staged) {
-    const Fault failed{ErrorCode::kIo, "another part of the tensor was not encoded"};
-    Turn turn(turns_, chunk);
+    Leaving leaving(places_);
     const TileRange range = encoder_.chunk_range(chunk);
-    std::uint64_t num_moved = 0;
-    staged.num_row_bytes = 0;
-    staged.trailers.clear();
+    const std::uint64_t begin = staged.parts.empty() ? 0 : staged.parts.back().end;
+    staged.parts.push_back({chunk, 0, begin, begin, {}});
     for (std::uint64_t i = range.first; i < range.end; ++i) {
       encoder_.request_ahead(i);
       is_packed() ? encode_packed(i, staged) : encode_slot(i, staged, tails_[chunk]);
-      if (staged.num_row_bytes < kFlushBytes) continue;
-      if (staged.num_row_bytes >= kMaxStagedBytes && !turn.wait()) return failed;
-      if (turn.has_come()) STILLBIT_CHECK(move_rows(chunk, staged, num_moved));
+      STILLBIT_CHECK(move_some(staged));
     }
-    if (!turn.wait()) return failed;
-    const Chunk& begin = encoder_.chunks_[chunk];
-    encoder_.chunks_[chunk + 1] = {begin.rows_offset + num_moved + staged.num_row_bytes,
-                                   begin.overflow_offset + tails_[chunk].size()};
-    turn.pass();
-    return move_rows(chunk, staged, num_moved);
+    const Staged::Part& part = staged.parts.back();
+    places_.add(chunk, {part.num_moved + part.end - part.begin, tails_[chunk].size()});
+    leaving.is_encoded = true;
+    return move_rows(staged);
   }
 
   void encode_packed(std::uint64_t i, Staged& staged) {
     const std::uint64_t size = encoder_.codec_->encode(encoder_.tile(i), staged.room_for(header_.tile_bytes));
     sizes_[i] = static_cast<std::uint32_t>(size);
-    staged.num_row_bytes += size;
+    staged.parts.back().end += size;
   }
 
   void encode_slot(std::uint64_t i, Staged& staged, std::vector<std::byte>& tails) {
@@ -176,29 +144,53 @@ class Encoder::OnePass {
     const std::uint64_t size = encoder_.codec_->encode(encoder_.tile(i), staged.encoded.data());
     const Bytes stored = Bytes(staged.encoded).first(size);
     packing::fill_slot(staged.room_for(stride), stride, stored, size == header_.tile_bytes, tails.size());
+    Staged::Part& part = staged.parts.back();
     if (const std::uint64_t tail_bytes = packing::tail_bytes_for(size, stride); tail_bytes > 0) {
       const Bytes tail = stored.last(tail_bytes);
       tails.insert(tails.end(), tail.begin(), tail.end());
-      staged.trailers.push_back(staged.num_row_bytes + packing::slot_head_bytes(stride));
+      part.trailers.push_back(part.end + packing::slot_head_bytes(stride));
     }
-    staged.num_row_bytes += stride;
+    part.end += stride;
   }
 
-  /// Moves what is staged to its place. Precondition: the chunk's place is known.
-  Result<void> move_rows(std::uint64_t chunk, Staged& staged, std::uint64_t& num_moved) {
-    const Chunk& begin = encoder_.chunks_[chunk];
-    for (const std::uint64_t trailer : staged.trailers) {
-      std::byte* tail_offset = staged.rows.data() + trailer;
-      store(tail_offset, load<std::uint64_t>(tail_offset) + begin.overflow_offset);
+  /// Moves what is staged once it is enough, and has a place.
+  Result<void> move_some(Staged& staged) {
+    const Staged::Part& part = staged.parts.back();
+    if (part.end - part.begin < kFlushBytes) return {};
+    if (part.end >= kMaxStagedBytes && !places_.wait(part.chunk))
+      return Fault{ErrorCode::kIo, "another part of the tensor was not encoded"};
+    return places_.is_known(part.chunk) ? move_rows(staged) : Result<void>();
+  }
+
+  /// Moves what is staged to where it belongs, as far as that is known.
+  Result<void> move_rows(Staged& staged) {
+    std::vector<Staged::Part>& parts = staged.parts;
+    auto part = parts.begin();
+    for (; part != parts.end() && places_.is_known(part->chunk); ++part) STILLBIT_CHECK(move_part(staged, *part));
+    if (part != parts.end()) {
+      parts.erase(parts.begin(), part);
+    } else if (part != parts.begin()) {
+      parts.erase(parts.begin(), part - 1);
+      parts.back().begin = parts.back().end = 0;
     }
-    staged.trailers.clear();
-    const Bytes rows = Bytes(staged.rows).first(std::exchange(staged.num_row_bytes, 0));
-    const std::uint64_t offset = begin.rows_offset + num_moved;
+    return {};
+  }
+
+  Result<void> move_part(Staged& staged, Staged::Part& part) {
+    const ChunkPlace& place = places_[part.chunk];
+    for (const std::uint64_t trailer : part.trailers) {
+      std::byte* tail_offset = staged.rows.data() + trailer;
+      store(tail_offset, load<std::uint64_t>(tail_offset) + place.overflow_offset);
+    }
+    part.trailers.clear();
+    const Bytes rows = staged.rows.view().subspan(part.begin, part.end - part.begin);
+    const std::uint64_t offset = place.rows_offset + part.num_moved;
     if (offset + rows.size() > encoder_.rows_room_) {
       has_no_room_ = true;
       return Fault{ErrorCode::kIo, "the tensor takes more than its sample promised"};
     }
-    num_moved += rows.size();
+    part.num_moved += rows.size();
+    part.begin = part.end;
     return sink_.write(Section::kRows, offset, rows);
   }
 
@@ -238,13 +230,14 @@ class Encoder::OnePass {
   std::vector<Staged> staged_;                 ///< one for each thread
   std::vector<std::uint32_t> sizes_;           ///< of packed tiles
   std::vector<std::vector<std::byte>> tails_;  ///< of each chunk's slots
-  Turns turns_;
+  ChunkPlaces places_;
   std::atomic<bool> has_no_room_{false};
 };
 
 Result<bool> Encoder::encode_in_one_pass(const SectionBuffers& buffers) {
   BufferSink sink(buffers);
   buffers.rows.renew(rows_room_);
+  chunks_.assign(num_chunks() + 1, {});
   OnePass pass(*this, sink);
   STILLBIT_TRY(const bool has_room, pass.encode_rows());
   if (!has_room || promised_too_much()) return false;

@@ -3,12 +3,15 @@
 #include "api/compressed_tensor.hpp"
 #include "api/encoder.hpp"
 #include "api/section_buffers.hpp"
+#include "cpu/copy.hpp"
 #include "tests/support/make_tensor.hpp"
 
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <atomic>
 #include <cstring>
+#include <stdexcept>
 
 namespace stillbit {
 namespace {
@@ -108,6 +111,53 @@ TEST(OnePass, EndsWellWhereTheSamplePromisedTooMuch) {
       const auto promised = Encoder::planned(source_of(tensor), options, nullptr).value().header();
       EXPECT_GT(header.rows_bytes + header.overflow_bytes, 2 * (promised.rows_bytes + promised.overflow_bytes));
     }
+  }
+}
+
+/// Into new memory of a size that passes the caches, and into the same again; rows that end chunks at any place.
+TEST(OnePass, LargeTensorsAreTheSameByAnyNumberOfThreads) {
+  for (const Packing packing : {Packing::kPacked, Packing::kSlotted}) {
+    for (const std::uint64_t num_columns : {1000U, 24U}) {
+      SCOPED_TRACE(std::string(name(packing)) + " " + std::to_string(num_columns));
+      CompressOptions options;
+      options.packing = packing;
+      options.codec = Codec::kEscape;
+      options.num_threads = 1;
+      const OwnedTensor tensor =
+          make_tensor(DType::kBF16, {(std::uint64_t{30} << 20) / num_columns, num_columns}, Values::kNormal, 1);
+      Encoded expected = encoded_at_once(tensor, options);
+      ASSERT_EQ(expected.header.codec, Codec::kEscape);
+      ASSERT_GT(expected.rows.size(), cpu::kPastCachesBytes);
+      for (const unsigned num_threads : {2U, 7U}) {
+        options.num_threads = num_threads;
+        Encoded found = encoded_at_once(tensor, options);
+        for (const bool is_again : {false, true}) {
+          if (is_again) {
+            ASSERT_TRUE(
+                Encoder::encode(source_of(tensor), options, {found.map, found.index, found.rows, found.overflow}).ok());
+          }
+          EXPECT_EQ(format::serialize(found.header), format::serialize(expected.header));
+          EXPECT_TRUE(equal(found.index.view(), expected.index.view()));
+          EXPECT_TRUE(equal(found.rows.view(), expected.rows.view()));
+          EXPECT_TRUE(equal(found.overflow.view(), expected.overflow.view()));
+        }
+      }
+    }
+  }
+}
+
+/// A thread that goes away leaves none behind that waits for it.
+TEST(OnePass, EndsWhenAPartFails) {
+  const OwnedTensor tensor = make_tensor(DType::kF32, {8192, 256}, Values::kNormal, 1);
+  CompressOptions options;
+  std::atomic<int> num_parts = 0;
+  options.progress = [&](std::uint64_t) {
+    if (++num_parts == 3) throw std::runtime_error("the third part");
+  };
+  for (const unsigned num_threads : {1U, 3U}) {
+    options.num_threads = num_threads;
+    num_parts = 0;
+    EXPECT_THROW(encoded_at_once(tensor, options), std::runtime_error);
   }
 }
 
