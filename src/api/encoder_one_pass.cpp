@@ -236,7 +236,7 @@ class Encoder::OnePass {
 
 Result<bool> Encoder::encode_in_one_pass(const SectionBuffers& buffers) {
   BufferSink sink(buffers);
-  buffers.rows.renew(rows_room_);
+  sink.renew_rows(rows_room_);
   chunks_.assign(num_chunks() + 1, {});
   OnePass pass(*this, sink);
   STILLBIT_TRY(const bool has_room, pass.encode_rows());

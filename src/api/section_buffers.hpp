@@ -25,14 +25,17 @@ class BufferSink final : public SectionSink {
   void renew(const format::PayloadHeader& header) {
     buffers_.map.renew(header.map_bytes());
     buffers_.index.renew(header.index_bytes);
-    buffers_.rows.renew(header.rows_bytes);
+    renew_rows(header.rows_bytes);
     buffers_.overflow.renew(header.overflow_bytes);
   }
+  void renew_rows(std::uint64_t num_bytes) { has_new_rows_ = buffers_.rows.renew(num_bytes); }
 
   Result<void> write(format::Section section, std::uint64_t offset, Bytes bytes) override {
     if (section == format::Section::kPlan || bytes.empty()) return {};
     Buffer& buffer = buffer_of(section);
-    if (buffer.size() >= cpu::kPastCachesBytes) {
+    // The system has just cleared new memory, and left it in the caches.
+    const bool is_in_caches = section == format::Section::kRows && has_new_rows_;
+    if (buffer.size() >= cpu::kPastCachesBytes && !is_in_caches) {
       cpu::copy_past_caches(bytes, buffer.data() + offset);
     } else {
       std::memcpy(buffer.data() + offset, bytes.data(), bytes.size());
@@ -55,6 +58,7 @@ class BufferSink final : public SectionSink {
   }
 
   SectionBuffers buffers_;
+  bool has_new_rows_ = false;
 };
 
 }  // namespace stillbit

@@ -43,10 +43,13 @@ class Buffer {
     capacity_ = capacity;
   }
 
-  /// Takes this size; what was there is lost. Keeps its memory where it is large enough and not twice as large.
-  void renew(std::size_t size) {
-    if (size > capacity_ || size < capacity_ / 2) *this = Buffer(size);
+  /// Takes this size; what was there is lost. Keeps its memory where it is large enough and not twice as large. Returns
+  /// whether the memory is new.
+  bool renew(std::size_t size) {
+    const bool is_new = size > capacity_ || size < capacity_ / 2;
+    if (is_new) *this = Buffer(size);
     size_ = size;
+    return is_new;
   }
 
   /// Grows or shrinks; what was there stays, what is new is not set. Grows by half so that appending is linear.
