@@ -117,10 +117,15 @@ const std::byte* Encoder::tile(std::uint64_t i) const noexcept {
   return offset + header_.tile_bytes > source_.data.size() ? last_tile_.data() : source_.data.data() + offset;
 }
 
-void Encoder::request_ahead(std::uint64_t i) const noexcept {
+void Encoder::request_ahead(std::uint64_t i, unsigned third) const noexcept {
   constexpr std::uint64_t kLineBytes = 64;
-  const std::uint64_t begin = tile_offset(i) + kAheadBytes;
-  const std::uint64_t end = std::min<std::uint64_t>(source_.data.size(), begin + header_.tile_bytes);
+  // More requests at a time than a processor keeps (16 on some) wait for the first ones to be answered, and with them
+  // all that comes behind.
+  const std::uint64_t third_bytes = ceil_div(header_.tile_bytes, 3 * kLineBytes) * kLineBytes;
+  const std::uint64_t first = tile_offset(i) + kAheadBytes;
+  const std::uint64_t begin = first + third * third_bytes;
+  const std::uint64_t end =
+      std::min<std::uint64_t>({source_.data.size(), first + header_.tile_bytes, begin + third_bytes});
   for (std::uint64_t offset = begin; offset < end; offset += kLineBytes)
     __builtin_prefetch(source_.data.data() + offset, 0, 2);
 }
@@ -283,9 +288,11 @@ Result<void> Encoder::write_packed(SectionSink& sink, std::uint64_t chunk) const
       if (delta >> header_.index_bits != 0) return source_changed();
       store_bits(entry + 8, within * header_.index_bits, header_.index_bits, delta);
     }
-    request_ahead(row);
+    request_ahead(row, 0);
     filled += codec_->encode(tile(row), encoded.data() + filled);
+    request_ahead(row, 1);
     if (filled >= kFlushBytes) STILLBIT_CHECK(flush());
+    request_ahead(row, 2);
   }
   STILLBIT_CHECK(flush());
   if (written != chunks_[chunk + 1].rows_offset) return source_changed();
@@ -316,8 +323,9 @@ Result<void> Encoder::write_slotted(SectionSink& sink, std::uint64_t chunk) cons
     return {};
   };
   for (std::uint64_t row = first; row < end; ++row) {
-    request_ahead(row);
+    request_ahead(row, 0);
     const std::uint64_t size = codec_->encode(tile(row), encoded.data());
+    request_ahead(row, 1);
     packing::fill_slot(slots.data() + num_slots++ * stride, stride, Bytes(encoded).first(size), size == row_bytes,
                        written + tails.size());
     if (const std::uint64_t tail_bytes = packing::tail_bytes_for(size, stride); tail_bytes > 0) {
@@ -325,6 +333,7 @@ Result<void> Encoder::write_slotted(SectionSink& sink, std::uint64_t chunk) cons
       tails.insert(tails.end(), tail.begin(), tail.end());
     }
     if (num_slots == rows_per_flush || tails.size() >= kFlushBytes) STILLBIT_CHECK(flush(row + 1));
+    request_ahead(row, 2);
   }
   STILLBIT_CHECK(flush(end));
   return written == chunks_[chunk + 1].overflow_offset ? Result<void>() : source_changed();

@@ -173,8 +173,9 @@ class Encoder {
   /// Fills in the header's sizes once all chunks have their places.
   void describe_sizes(const packing::PackedSizes& packed);
   Result<void> write_chunks(SectionSink& sink) const;
-  /// Requests the part of the source that comes kAheadBytes behind a tile, as large as a tile.
-  void request_ahead(std::uint64_t i) const noexcept;
+  /// Requests a third of the part of the source that comes kAheadBytes behind a tile, as large as a tile: one third
+  /// before the tile is encoded, the others between what is done then.
+  void request_ahead(std::uint64_t i, unsigned third) const noexcept;
   [[nodiscard]] std::uint64_t num_chunks() const noexcept;
   [[nodiscard]] TileRange chunk_range(std::uint64_t chunk) const noexcept;
 

@@ -122,9 +122,11 @@ class Encoder::OnePass {
     const std::uint64_t begin = staged.parts.empty() ? 0 : staged.parts.back().end;
     staged.parts.push_back({chunk, 0, begin, begin, {}});
     for (std::uint64_t i = range.first; i < range.end; ++i) {
-      encoder_.request_ahead(i);
+      encoder_.request_ahead(i, 0);
       is_packed() ? encode_packed(i, staged) : encode_slot(i, staged, tails_[chunk]);
+      encoder_.request_ahead(i, 1);
       STILLBIT_CHECK(move_some(staged));
+      encoder_.request_ahead(i, 2);
     }
     const Staged::Part& part = staged.parts.back();
     places_.add(chunk, {part.num_moved + part.end - part.begin, tails_[chunk].size()});
