@@ -150,11 +150,12 @@ Result<void> Encoder::check_and(std::uint64_t num_chunks, const ChunkBody& body)
   Checksum checksum;
   STILLBIT_CHECK(cpu::parallel_for(
       std::max(num_pieces, num_chunks), num_threads_, [&](std::uint64_t i, unsigned worker) -> Result<void> {
-        if (i < num_chunks) STILLBIT_CHECK(body(i, worker));
+        PieceDigest digest(data, i);
+        if (i < num_chunks) STILLBIT_CHECK(body(i, worker, digest));
         if (i >= num_pieces) return {};
         const std::uint64_t begin = i * kChecksumPieceBytes;
         const std::uint64_t count = std::min<std::uint64_t>(kChecksumPieceBytes, data.size() - begin);
-        checksum.add(i, cpu::digest(data.subspan(begin, count)));
+        checksum.add(i, digest.value());
         done(begin, count);
         return {};
       }));
@@ -167,7 +168,7 @@ Result<void> Encoder::measure() {
   chunks_.assign(num_chunks() + 1, {});
   packing::PackedSizes all;
   std::mutex mutex;
-  STILLBIT_CHECK(check_and(num_chunks(), [&](std::uint64_t chunk, unsigned) -> Result<void> {
+  STILLBIT_CHECK(check_and(num_chunks(), [&](std::uint64_t chunk, unsigned, PieceDigest&) -> Result<void> {
     const packing::PackedSizes sizes = measure_chunk(chunk);
     const std::lock_guard lock(mutex);
     all.add(sizes);

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "api/chunk_places.hpp"
+#include "api/piece_digest.hpp"
 #include "codecs/codec.hpp"
 #include "core/checksum.hpp"
 #include "format/payload.hpp"
@@ -162,8 +163,9 @@ class Encoder {
   /// Counts the bits of all rows.
   [[nodiscard]] BitStatistics count() const;
 
-  using ChunkBody = std::function<Result<void>(std::uint64_t chunk, unsigned worker)>;
-  /// Calls `body` for each chunk, and takes the checksum of the source on the way.
+  using ChunkBody = std::function<Result<void>(std::uint64_t chunk, unsigned worker, PieceDigest& digest)>;
+  /// Calls `body` for each chunk, and takes the checksum of the source on the way: of what `body` did not add to the
+  /// digest behind it.
   Result<void> check_and(std::uint64_t num_chunks, const ChunkBody& body);
 
   /// The first pass: the checksum, how large every tile is stored, and so where it belongs.

@@ -83,13 +83,14 @@ class Encoder::OnePass {
   Result<bool> encode_rows() {
     packing::PackedSizes all;
     std::mutex mutex;
-    Result<void> encoded = encoder_.check_and(encoder_.num_chunks(), [&](std::uint64_t chunk, unsigned worker) {
-      const Result<void> result = encode_chunk(chunk, staged_[worker]);
-      const packing::PackedSizes sizes = packed_sizes(chunk);
-      const std::lock_guard lock(mutex);
-      all.add(sizes);
-      return result;
-    });
+    Result<void> encoded =
+        encoder_.check_and(encoder_.num_chunks(), [&](std::uint64_t chunk, unsigned worker, PieceDigest& digest) {
+          const Result<void> result = encode_chunk(chunk, staged_[worker], digest);
+          const packing::PackedSizes sizes = packed_sizes(chunk);
+          const std::lock_guard lock(mutex);
+          all.add(sizes);
+          return result;
+        });
     for (auto staged = staged_.begin(); encoded.ok() && staged != staged_.end(); ++staged) encoded = move_rows(*staged);
     if (has_no_room_) return false;
     if (!encoded.ok()) return encoded.fault();
@@ -116,7 +117,7 @@ class Encoder::OnePass {
 
   /// Encodes a chunk, and moves what has a place. What has none stays with the thread, which goes on: threads that
   /// waited for each other at every chunk would spend more time on falling asleep and being woken than on encoding.
-  Result<void> encode_chunk(std::uint64_t chunk, Staged& staged) {
+  Result<void> encode_chunk(std::uint64_t chunk, Staged& staged, PieceDigest& digest) {
     Leaving leaving(places_);
     const TileRange range = encoder_.chunk_range(chunk);
     const std::uint64_t begin = staged.parts.empty() ? 0 : staged.parts.back().end;
@@ -127,6 +128,7 @@ class Encoder::OnePass {
       encoder_.request_ahead(i, 1);
       STILLBIT_CHECK(move_some(staged));
       encoder_.request_ahead(i, 2);
+      digest.reach(encoder_.tile_offset(i) + header_.tile_bytes);
     }
     const Staged::Part& part = staged.parts.back();
     places_.add(chunk, {part.num_moved + part.end - part.begin, tails_[chunk].size()});

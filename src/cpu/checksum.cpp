@@ -4,17 +4,22 @@
 #include "core/checksum.hpp"
 #include "cpu/parallel.hpp"
 
+#include <xxhash.h>
+
 #include <algorithm>
+#include <new>
 
 namespace stillbit::cpu {
 
 #if defined(__x86_64__)
 namespace avx2 {
 std::uint64_t digest(const void* data, std::size_t size);
-}
+void update(void* state, const void* data, std::size_t size);
+}  // namespace avx2
 namespace avx512 {
 std::uint64_t digest(const void* data, std::size_t size);
-}
+void update(void* state, const void* data, std::size_t size);
+}  // namespace avx512
 #endif
 
 std::uint64_t digest(Bytes bytes, [[maybe_unused]] Isa isa) noexcept {
@@ -23,6 +28,24 @@ std::uint64_t digest(Bytes bytes, [[maybe_unused]] Isa isa) noexcept {
   if (isa == Isa::kAvx2) return avx2::digest(bytes.data(), bytes.size());
 #endif
   return stillbit::digest(bytes);
+}
+
+RunningDigest::RunningDigest(Isa isa) noexcept : isa_(isa) {
+  static_assert(sizeof(XXH3_state_t) <= sizeof(state_) && alignof(XXH3_state_t) <= alignof(RunningDigest));
+  XXH3_64bits_reset(new (state_) XXH3_state_t{});
+}
+
+void RunningDigest::add(Bytes bytes) noexcept {
+  auto* state = std::launder(reinterpret_cast<XXH3_state_t*>(state_));
+#if defined(__x86_64__)
+  if (isa_ == Isa::kAvx512) return avx512::update(state, bytes.data(), bytes.size());
+  if (isa_ == Isa::kAvx2) return avx2::update(state, bytes.data(), bytes.size());
+#endif
+  XXH3_64bits_update(state, bytes.data(), bytes.size());
+}
+
+std::uint64_t RunningDigest::value() const noexcept {
+  return XXH3_64bits_digest(std::launder(reinterpret_cast<const XXH3_state_t*>(state_)));
 }
 
 std::uint64_t checksum(Bytes bytes, unsigned num_threads) {

@@ -11,4 +11,9 @@ std::uint64_t digest(const void* data, std::size_t size) {
   return XXH3_64bits(data, size);
 }
 
+void update(void* state, const void* data, std::size_t size);
+void update(void* state, const void* data, std::size_t size) {
+  XXH3_64bits_update(static_cast<XXH3_state_t*>(state), data, size);
+}
+
 }  // namespace stillbit::cpu::avx512

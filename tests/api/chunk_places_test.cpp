@@ -1,6 +1,7 @@
-// Places of chunks that are encoded in any order.
+// Places of chunks that are encoded in any order, and the digests that are taken on the way.
 
 #include "api/chunk_places.hpp"
+#include "api/piece_digest.hpp"
 
 #include <gtest/gtest.h>
 
@@ -44,6 +45,22 @@ TEST(ChunkPlaces, AreWaitedForUntilTheyComeOrWillNot) {
   EXPECT_FALSE(chunks.wait(2));
   fails.join();
   EXPECT_TRUE(chunks.wait(1));
+}
+
+TEST(PieceDigest, IsThatOfThePieceHoweverFarOneCame) {
+  std::vector<std::byte> data(2 * kChecksumPieceBytes + 5000);
+  for (std::size_t i = 0; i < data.size(); ++i) data[i] = static_cast<std::byte>(i * 31 + i / 256);
+  for (std::uint64_t piece = 0; piece < 4; ++piece) {
+    const std::uint64_t begin = std::min<std::uint64_t>(data.size(), piece * kChecksumPieceBytes);
+    const std::uint64_t count = std::min<std::uint64_t>(data.size() - begin, kChecksumPieceBytes);
+    const std::uint64_t expected = digest(Bytes(data).subspan(begin, count));
+    EXPECT_EQ(PieceDigest(data, piece).value(), expected);
+    for (const std::uint64_t step : {999U, 4096U, 700000U, 3000000U}) {
+      PieceDigest on_the_way(data, piece);
+      for (std::uint64_t at = begin / 2; at < begin + 2 * kChecksumPieceBytes; at += step) on_the_way.reach(at);
+      EXPECT_EQ(on_the_way.value(), expected) << step;
+    }
+  }
 }
 
 }  // namespace

@@ -112,5 +112,20 @@ TEST(Checksum, IsTheSameOnEveryInstructionSet) {
   }
 }
 
+TEST(Checksum, OfPartsIsThatOfTheWhole) {
+  std::vector<std::byte> bytes(20000);
+  for (std::size_t i = 0; i < bytes.size(); ++i) bytes[i] = static_cast<std::byte>(i * 31 + i / 256);
+  for (const cpu::Isa isa : cpu::kAllIsas) {
+    if (!cpu::supported(isa)) continue;
+    for (const std::size_t part : {1, 63, 64, 255, 257, 1024, 2048, 7000, 20000}) {
+      cpu::RunningDigest running(isa);
+      for (std::size_t i = 0; i < bytes.size(); i += part)
+        running.add(Bytes(bytes).subspan(i, std::min(part, bytes.size() - i)));
+      EXPECT_EQ(running.value(), digest(bytes)) << part;
+    }
+    EXPECT_EQ(cpu::RunningDigest(isa).value(), digest({}));
+  }
+}
+
 }  // namespace
 }  // namespace stillbit
