@@ -125,7 +125,7 @@ TEST(OnePass, LargeTensorsAreTheSameByAnyNumberOfThreads) {
       options.num_threads = 1;
       const OwnedTensor tensor =
           make_tensor(DType::kBF16, {(std::uint64_t{30} << 20) / num_columns, num_columns}, Values::kNormal, 1);
-      Encoded expected = encoded_at_once(tensor, options);
+      const Encoded expected = encoded_at_once(tensor, options);
       ASSERT_EQ(expected.header.codec, Codec::kEscape);
       ASSERT_GT(expected.rows.size(), cpu::kPastCachesBytes);
       for (const unsigned num_threads : {2U, 7U}) {
