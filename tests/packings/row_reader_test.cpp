@@ -18,7 +18,7 @@ using testing::Values;
 
 TEST(RowReader, FindsNoRowsThatAreNotThere) {
   for (const Values values : {Values::kNormal, Values::kRandomBits, Values::kConstant, Values::kRepeatedRows}) {
-    const testing::OwnedTensor raw = make_tensor(DType::kBF16, {50, 600}, values, 1);
+    const testing::OwnedTensor raw = make_tensor(DType::kBF16, {50, 1'200}, values, 1);
     for (const Packing packing : {Packing::kPacked, Packing::kSlotted}) {
       CompressOptions options;
       options.packing = packing;
@@ -38,7 +38,7 @@ TEST(RowReader, FindsNoRowsThatAreNotThere) {
 TEST(RowReader, FindsRowsThatWereRequestedWhereTheyAre) {
   // One row to several blocks of the index, the last of them whole or not, and deltas of few bits to many.
   for (const std::uint64_t num_rows : {1, 2, 63, 64, 65, 128, 200}) {
-    for (const std::uint64_t columns : {1'024, 100'000}) {
+    for (const std::uint64_t columns : {2'048, 100'000}) {
       for (const Values values : {Values::kBagOfWords, Values::kOutliers}) {
         const testing::OwnedTensor raw = make_tensor(DType::kU8, {num_rows, columns}, values, 1);
         CompressOptions options;
