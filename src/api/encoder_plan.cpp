@@ -15,9 +15,9 @@
 namespace stillbit {
 namespace {
 
-/// Rows shorter than this are encoded in tiles of about this size, where they are packed. At 2048 bytes what a tile has
-/// beside its words (counts, half a byte for each of its planes, and its bits in the index) costs less than 0.5 %. Where
-/// rows differ in scale smaller tiles may still be better.
+/// Rows shorter than this are encoded in tiles of about this size, where they are packed. At 2048 bytes what a tile
+/// has beside its words (counts, half a byte for each of its planes, and its bits in the index) costs less than 0.5 %.
+/// Where rows differ in scale smaller tiles may still be better.
 constexpr std::uint64_t kShortTileBytes = 2048;
 constexpr std::uint64_t kSmallTileBytes = 512;
 

@@ -49,7 +49,8 @@ inline void take_groups(const std::byte* src, std::uint64_t count, unsigned fiel
     const std::uint64_t bit = i * field_bits;
     return load<std::uint64_t>(src + bit / 8) >> (bit % 8);
   };
+  const std::uint64_t num_grouped = count / kWords * kWords;
   std::uint64_t i = 0;
-  for (; i + kWords <= count; i += kWords) take_group(i, bits_from(i));
+  for (; i < num_grouped; i += kWords) take_group(i, bits_from(i));
   for (; i < count; ++i) take_one(i, bits_from(i));
 }

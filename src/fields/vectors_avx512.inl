@@ -36,49 +36,96 @@ struct StoredBytes {
   }
 };
 
-/// Writes the vectors of a row past the caches. Only whole lines can be written without being read: where the row does
-/// not begin with a line, each line is put together from two vectors. What the row has of its first and its last line
-/// is written in the ordinary way.
+/// Writes rows that follow each other past the caches. Only whole lines can be written without being read: each is put
+/// together from what rows have of it, two vectors or the end of a row and the beginning of the next. What the first row
+/// has of its first line, and the last row of its last one, is written in the ordinary way.
 class LineWriter {
  public:
-  explicit LineWriter(std::byte* row)
-      : begin_(reinterpret_cast<std::uintptr_t>(row) % 64),
-        line_(row - begin_),
-        from_(_mm512_add_epi8(lane_numbers(), _mm512_set1_epi8(static_cast<char>(64 - begin_)))) {}
+  static constexpr bool kPastCaches = true;
 
-  /// Writes the vector at `offset`, a multiple of 64. Vectors come in order, from 0 on.
-  void put(std::uint64_t offset, __m512i bytes) {
-    const __m512i line = _mm512_permutex2var_epi8(last_, from_, bytes);
-    last_ = bytes;
-    if (offset < begin_) {
-      _mm512_mask_storeu_epi8(line_, ~std::uint64_t{0} << begin_, line);
-    } else {
-      _mm512_stream_si512(reinterpret_cast<__m512i*>(line_ + offset), line);
-    }
+  explicit LineWriter(std::byte* dst)
+      : line_(dst - reinterpret_cast<std::uintptr_t>(dst) % 64), others_(static_cast<unsigned>(dst - line_)) {
+    fill(others_);
   }
 
-  /// Writes what is left when all vectors before `offset` were put.
-  void finish(std::uint64_t offset) {
-    if (offset == 0 || begin_ == 0) return;
-    const __m512i line = _mm512_permutex2var_epi8(last_, from_, last_);
-    _mm512_mask_storeu_epi8(line_ + offset, (std::uint64_t{1} << begin_) - 1, line);
+  /// Writes 64 bytes behind those that were written before.
+  void put(__m512i bytes) {
+    const __m512i turned = _mm512_permutexvar_epi8(turn_, bytes);
+    put_line(_mm512_mask_mov_epi8(turned, is_filled_, pending_));
+    pending_ = turned;
+  }
+
+  /// Writes the first `count` bytes of a vector, fewer than 64.
+  void put_some(__m512i bytes, std::uint64_t count) {
+    const __m512i turned = _mm512_permutexvar_epi8(turn_, bytes);
+    const __m512i line = _mm512_mask_mov_epi8(turned, is_filled_, pending_);
+    const unsigned filled = filled_ + static_cast<unsigned>(count);
+    if (filled >= 64) put_line(line);
+    pending_ = filled >= 64 ? turned : line;
+    fill(filled % 64);
+  }
+
+  /// Writes a row that needs no decoding.
+  void copy(const std::byte* row, std::uint64_t num_bytes) {
+    finish();
+    std::byte* const dst = line_ + filled_;
+    __builtin_memcpy(dst, row, num_bytes);
+    *this = LineWriter(dst + num_bytes);
+  }
+
+  /// Writes what is left. Nothing follows.
+  void finish() {
+    if (filled_ > others_) _mm512_mask_storeu_epi8(line_, is_filled_ & ~below(others_), pending_);
   }
 
  private:
-  std::uint64_t begin_;  ///< of the row, in its first line
-  std::byte* line_;
-  __m512i from_;
-  __m512i last_ = _mm512_setzero_si512();
+  static std::uint64_t below(unsigned count) { return (std::uint64_t{1} << count) - 1; }
+
+  void fill(unsigned count) {
+    filled_ = count;
+    is_filled_ = below(count);
+    turn_ = _mm512_sub_epi8(lane_numbers(), _mm512_set1_epi8(static_cast<char>(count)));
+  }
+
+  void put_line(__m512i line) {
+    if (others_ > 0) {
+      _mm512_mask_storeu_epi8(line_, ~below(others_), line);
+      others_ = 0;
+    } else {
+      _mm512_stream_si512(reinterpret_cast<__m512i*>(line_), line);
+    }
+    line_ += 64;
+  }
+
+  std::byte* line_;      ///< the next to be written
+  unsigned others_;      ///< bytes in front of the first row that are in its first line, until that is written
+  unsigned filled_;      ///< bytes of the line that are there already, first of all the others
+  __mmask64 is_filled_;  ///< the same as a mask
+  __m512i turn_;         ///< which byte of a vector each one of a line is
+  __m512i pending_ = _mm512_setzero_si512();  ///< begins with what is there of the line
 };
 
-/// Writes the vectors of a row in the ordinary way.
+/// Writes rows that follow each other in the ordinary way.
 class VectorWriter {
  public:
-  explicit VectorWriter(std::byte* row) : row_(row) {}
+  static constexpr bool kPastCaches = false;
 
-  void put(std::uint64_t offset, __m512i bytes) { _mm512_storeu_si512(row_ + offset, bytes); }
-  void finish(std::uint64_t) {}
+  explicit VectorWriter(std::byte* dst) : dst_(dst) {}
+
+  void put(__m512i bytes) {
+    _mm512_storeu_si512(dst_, bytes);
+    dst_ += 64;
+  }
+  void put_some(__m512i bytes, std::uint64_t count) {
+    _mm512_mask_storeu_epi8(dst_, (std::uint64_t{1} << count) - 1, bytes);
+    dst_ += count;
+  }
+  void copy(const std::byte* row, std::uint64_t num_bytes) {
+    __builtin_memcpy(dst_, row, num_bytes);
+    dst_ += num_bytes;
+  }
+  void finish() {}
 
  private:
-  std::byte* row_;
+  std::byte* dst_;
 };

@@ -17,7 +17,6 @@ struct JoinConstants {
       : num_columns(layout.num_columns),
         num_inner_columns(inner_columns(layout)),
         codes{layout.tier_bits[0]},
-        row_bytes(layout.row_bytes),
         fixed_bytes(layout.fixed_bytes),
         vector_plane_bytes(layout.unpacking.plane_bytes),
         column_shifts(layout.column_shifts),
@@ -45,7 +44,6 @@ struct JoinConstants {
   std::uint64_t num_columns;
   std::uint64_t num_inner_columns;
   Codes codes;  ///< of the first tier
-  std::uint64_t row_bytes;
   std::uint64_t fixed_bytes;
   std::uint64_t vector_plane_bytes;  ///< of the fields of one vector of words
   const std::byte* column_shifts;
@@ -63,7 +61,7 @@ struct JoinConstants {
 /// Codes of any width (Joiner).
 constexpr unsigned kAnyWidth = 0;
 
-/// Puts a row together, as a Writer writes it. Where kIsTurned, symbols come turned, and have no shifts. The constants
+/// Puts rows together, as a Writer writes them. Where kIsTurned, symbols come turned, and have no shifts. The constants
 /// are copied: bytes that are written might be theirs, for all that the compiler knows.
 template <class Word, class Writer, Join kJoin, bool kIsTurned, unsigned kWidth>
 class Joiner {
@@ -73,12 +71,12 @@ class Joiner {
 
   /// Returns how many of the first tier's codes are the escape, whose symbols are at `next`.
   __attribute__((always_inline)) std::uint64_t join(const StoredBytes& row, const std::uint8_t* next,
-                                                    std::uint8_t shift, std::byte* dst) const {
-    State at{row, Writer(dst), row.begin, row.begin + c_.fixed_bytes, next, byte_of(shift), dst};
+                                                    std::uint8_t shift, Writer& writer) const {
+    State at{row, writer, row.begin, row.begin + c_.fixed_bytes, next, byte_of(shift)};
     std::uint64_t first = 0;
     for (; first < c_.num_inner_columns; first += kLanes) join_block<true>(at, first);
     for (; first < c_.num_columns; first += kLanes) join_block<false>(at, first);
-    at.writer.finish(c_.row_bytes / 64 * 64);
+    writer = at.writer;
     return static_cast<std::uint64_t>(at.next - next);
   }
 
@@ -91,7 +89,6 @@ class Joiner {
     const std::byte* codes;
     const std::uint8_t* next;  ///< escape's symbol
     __m512i row_shift;
-    std::byte* dst;
   };
 
   /// Puts up to 64 words together. An inner block has them all.
@@ -117,11 +114,11 @@ class Joiner {
     const auto load = [&](const std::byte* src) __attribute__((always_inline)) {
       return kIsInner ? _mm512_loadu_si512(src) : at.row.load(src);
     };
-    const auto put = [&](std::uint64_t offset, auto lanes, __m512i words) __attribute__((always_inline)) {
+    const auto put = [&](auto lanes, __m512i words) __attribute__((always_inline)) {
       if constexpr (std::is_same_v<decltype(lanes), AllLanes>) {
-        at.writer.put(offset, words);
+        at.writer.put(words);
       } else {
-        Lanes<Word>::store_some(at.dst + offset, lanes, words);
+        at.writer.put_some(words, count_of(lanes) * sizeof(Word));
       }
     };
     const std::uint64_t end = kIsInner ? first + kLanes : c_.num_columns;
@@ -131,15 +128,15 @@ class Joiner {
       at.fixed += kLanes;
       const __m512i low = selected(c_.symbol_byte_mask[0], symbols, field);
       const __m512i high = selected(c_.symbol_byte_mask[1], symbols, field);
-      for_each_vector<Word>(first, end, [&](unsigned part, std::uint64_t offset, auto lanes) {
-        put(offset, lanes, _mm512_permutex2var_epi8(low, interleaved(part), high));
+      for_each_vector<Word>(first, end, [&](unsigned part, std::uint64_t, auto lanes) {
+        put(lanes, _mm512_permutex2var_epi8(low, interleaved(part), high));
       });
     } else {
-      for_each_vector<Word>(first, end, [&](unsigned part, std::uint64_t offset, auto lanes) {
+      for_each_vector<Word>(first, end, [&](unsigned part, std::uint64_t, auto lanes) {
         __m512i field = _mm512_permutexvar_epi8(c_.from_byte, load(at.fixed));  // NOLINT(misc-const-correctness)
         at.fixed += c_.vector_plane_bytes;
         if constexpr (kJoin != Join::kWholeBytes) field = _mm512_multishift_epi64_epi8(c_.from_bit, field);
-        put(offset, lanes, word_of(field, symbols, part));
+        put(lanes, word_of(field, symbols, part));
       });
     }
   }
@@ -179,18 +176,18 @@ class Joiner {
   JoinConstants<Word> c_;
 };
 
-template <class Word>
+template <class Word, class Writer>
 using JoinRow = std::uint64_t(const JoinConstants<Word>& constants, const StoredBytes& row, const std::uint8_t* symbols,
-                              std::uint8_t shift, std::byte* dst);
+                              std::uint8_t shift, Writer& writer);
 
 template <class Word, class Writer, Join kJoin, bool kIsTurned, unsigned kWidth>
 std::uint64_t join_row(const JoinConstants<Word>& constants, const StoredBytes& row, const std::uint8_t* symbols,
-                       std::uint8_t shift, std::byte* dst) {
-  return Joiner<Word, Writer, kJoin, kIsTurned, kWidth>(constants).join(row, symbols, shift, dst);
+                       std::uint8_t shift, Writer& writer) {
+  return Joiner<Word, Writer, kJoin, kIsTurned, kWidth>(constants).join(row, symbols, shift, writer);
 }
 
 template <class Word, class Writer, Join kJoin, bool kIsTurned>
-inline JoinRow<Word>* joining_with(const RowLayout& layout) {
+inline JoinRow<Word, Writer>* joining_with(const RowLayout& layout) {
   return layout.tier_bits[0] == 2 ? join_row<Word, Writer, kJoin, kIsTurned, 2>
                                   : join_row<Word, Writer, kJoin, kIsTurned, kAnyWidth>;
 }
@@ -206,7 +203,7 @@ inline Join join_for(const RowLayout& layout) {
 
 /// What puts rows of this layout together.
 template <class Word, class Writer, bool kIsTurned>
-inline JoinRow<Word>* joining(const RowLayout& layout) {
+inline JoinRow<Word, Writer>* joining(const RowLayout& layout) {
   switch (join_for<Word>(layout)) {
     case Join::kAny:
       return joining_with<Word, Writer, Join::kAny, kIsTurned>(layout);
@@ -228,11 +225,11 @@ class AnyJoiner {
       : constants_(layout, is_turned),
         join_row_(is_turned ? joining<Word, Writer, true>(layout) : joining<Word, Writer, false>(layout)) {}
 
-  std::uint64_t join(const StoredBytes& row, const std::uint8_t* next, std::uint8_t shift, std::byte* dst) const {
-    return join_row_(constants_, row, next, shift, dst);
+  std::uint64_t join(const StoredBytes& row, const std::uint8_t* next, std::uint8_t shift, Writer& writer) const {
+    return join_row_(constants_, row, next, shift, writer);
   }
 
  private:
   JoinConstants<Word> constants_;
-  JoinRow<Word>* join_row_;
+  JoinRow<Word, Writer>* join_row_;
 };

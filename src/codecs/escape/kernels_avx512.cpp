@@ -62,7 +62,6 @@ template <>
 struct Lanes<std::uint8_t> {
   static __m512i load(const std::byte* src, AllLanes) { return _mm512_loadu_si512(src); }
   static __m512i load(const std::byte* src, __mmask64 lanes) { return _mm512_maskz_loadu_epi8(lanes, src); }
-  static void store_some(std::byte* dst, __mmask64 lanes, __m512i words) { _mm512_mask_storeu_epi8(dst, lanes, words); }
   static __m512i set(std::uint64_t value) { return byte_of(value); }
   // Bits that cross into the next byte are masked by the caller, or are none.
   static __m512i shift_left(__m512i words, __m128i count) { return _mm512_sll_epi16(words, count); }
@@ -76,9 +75,6 @@ struct Lanes<std::uint16_t> {
   static __m512i load(const std::byte* src, AllLanes) { return _mm512_loadu_si512(src); }
   static __m512i load(const std::byte* src, __mmask64 lanes) {
     return _mm512_maskz_loadu_epi16(static_cast<__mmask32>(lanes), src);
-  }
-  static void store_some(std::byte* dst, __mmask64 lanes, __m512i words) {
-    _mm512_mask_storeu_epi16(dst, static_cast<__mmask32>(lanes), words);
   }
   static __m512i set(std::uint64_t value) { return _mm512_set1_epi16(static_cast<short>(value)); }
   static __m512i shift_left(__m512i words, __m128i count) { return _mm512_sll_epi16(words, count); }
@@ -94,9 +90,6 @@ struct Lanes<std::uint32_t> {
   static __m512i load(const std::byte* src, AllLanes) { return _mm512_loadu_si512(src); }
   static __m512i load(const std::byte* src, __mmask64 lanes) {
     return _mm512_maskz_loadu_epi32(static_cast<__mmask16>(lanes), src);
-  }
-  static void store_some(std::byte* dst, __mmask64 lanes, __m512i words) {
-    _mm512_mask_storeu_epi32(dst, static_cast<__mmask16>(lanes), words);
   }
   static __m512i set(std::uint64_t value) { return _mm512_set1_epi32(static_cast<int>(value)); }
   static __m512i shift_left(__m512i words, __m128i count) { return _mm512_sll_epi32(words, count); }

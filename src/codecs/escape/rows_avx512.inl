@@ -28,7 +28,8 @@ constexpr std::uint64_t kGroupRows = 4;
 
 /// Decodes rows up to the first one that is raw or malformed, kGroup at a time; `Joiner` puts them together. A function
 /// of its own: its scratch, which is large, is on the stack.
-template <class Joiner, class Tiers, Rows kRows, std::uint64_t kGroup, bool kRequests, std::uint64_t kColumns>
+template <class Writer, class Joiner, class Tiers, Rows kRows, std::uint64_t kGroup, bool kRequests,
+          std::uint64_t kColumns>
 __attribute__((noinline)) std::uint64_t decode_with(const RowLayout& layout, bool is_turned, const StoredRow* rows,
                                                     std::uint64_t num_rows, std::byte* dst) {
   alignas(64) std::uint8_t symbols[kGroup][2][symbol_room(kColumns)];
@@ -39,7 +40,7 @@ __attribute__((noinline)) std::uint64_t decode_with(const RowLayout& layout, boo
   }
   const EscapeFinder<Tiers, kRows> finder(layout, Turn(is_turned ? layout.shape.symbol_at % 8 : 0));
   const Joiner joiner(layout, is_turned);
-  const std::uint64_t row_bytes = layout.row_bytes;
+  Writer writer(dst);
   std::uint64_t first = 0;
   while (first < num_rows) {
     if constexpr (kRequests) {
@@ -52,14 +53,16 @@ __attribute__((noinline)) std::uint64_t decode_with(const RowLayout& layout, boo
     while (num_open < wanted && finder.open(rows[first + num_open], open[num_open])) ++num_open;
     std::uint64_t num_closed = 0;
     while (num_closed < num_open && finder.close(open[num_closed])) ++num_closed;
-    for (std::uint64_t i = 0; i < num_closed; ++i, ++first) {
-      const RowParts& parts = open[i].parts;
-      const std::uint64_t num_escapes =
-          joiner.join(open[i].bytes, open[i].symbols, static_cast<std::uint8_t>(parts.shift), dst + first * row_bytes);
-      if (num_escapes != parts.num_codes[1]) return first;
+    std::uint64_t num_joined = 0;
+    for (; num_joined < num_closed; ++num_joined) {
+      const OpenRow& row = open[num_joined];
+      const auto shift = static_cast<std::uint8_t>(row.parts.shift);
+      if (joiner.join(row.bytes, row.symbols, shift, writer) != row.parts.num_codes[1]) break;
     }
-    if (num_closed < wanted) break;
+    first += num_joined;
+    if (num_joined < wanted) break;
   }
+  writer.finish();
   return first;
 }
 
@@ -86,20 +89,20 @@ std::uint64_t decode_group(const RowLayout& layout, const StoredRow* rows, std::
   const bool is_turned = !layout.row_shifts && layout.column_shifts == nullptr;
   if (layout.num_columns > kGroupColumns) {
     constexpr std::uint64_t kColumns = kMaxRowBytes / sizeof(Word);
-    return decode_with<Any, AnyTiers, Rows::kInOrder, 1, false, kColumns>(layout, is_turned, rows, num_rows, dst);
+    return decode_with<Writer, Any, AnyTiers, Rows::kInOrder, 1, false, kColumns>(layout, is_turned, rows, num_rows, dst);
   }
   const bool usual = is_usual<Word>(layout, is_turned);
   if (num_rows <= RowCodec::kGatheredRows) {
     if (kPastCaches && sizeof(Word) == 2 && layout.row_bytes >= kLeastRequestedBytes &&
         layout.row_bytes <= kMostRequestedBytes)
       request(rows, num_rows);
-    const auto decode = usual ? decode_with<Usual, UsualTiers, Rows::kGathered, kGroupRows, false, kGroupColumns>
-                              : decode_with<Any, AnyTiers, Rows::kGathered, kGroupRows, false, kGroupColumns>;
+    const auto decode = usual ? decode_with<Writer, Usual, UsualTiers, Rows::kGathered, kGroupRows, false, kGroupColumns>
+                              : decode_with<Writer, Any, AnyTiers, Rows::kGathered, kGroupRows, false, kGroupColumns>;
     return decode(layout, is_turned, rows, num_rows, dst);
   }
   // From memory all steps are done for a row before the next one: it arrives in that order.
   constexpr std::uint64_t kGroup = kPastCaches ? 1 : kGroupRows;
-  const auto decode = usual ? decode_with<Usual, UsualTiers, Rows::kInOrder, kGroup, kPastCaches, kGroupColumns>
-                            : decode_with<Any, AnyTiers, Rows::kInOrder, kGroup, kPastCaches, kGroupColumns>;
+  const auto decode = usual ? decode_with<Writer, Usual, UsualTiers, Rows::kInOrder, kGroup, kPastCaches, kGroupColumns>
+                            : decode_with<Writer, Any, AnyTiers, Rows::kInOrder, kGroup, kPastCaches, kGroupColumns>;
   return decode(layout, is_turned, rows, num_rows, dst);
 }

@@ -196,13 +196,19 @@ __attribute__((noinline)) bool join_words(const RowLayout& layout, const std::by
   return next <= end;
 }
 
-template <class Word, bool kIsSigned>
-inline bool join_row(const RowLayout& layout, const std::byte* src, std::uint64_t num_exception_bytes, std::byte* dst) {
+using RowsInCaches = RowCursor<false>;
+using RowsPastCaches = RowCursor<true>;
+
+template <class Word, bool kIsSigned, bool kPastCaches>
+inline bool join_row(const RowLayout& layout, const std::byte* src, std::uint64_t num_exception_bytes,
+                     RowCursor<kPastCaches>& out) {
+  std::byte* const dst = out.next;
+  out.next += layout.row_bytes;
   if constexpr (sizeof(Word) == 2 || sizeof(Word) == 4) {
     if (layout.field_bits <= Pairs<Word>::kMaxFieldBits) {
       return with_join<kIsSigned>(layout, [&](auto join, auto has_column_bases) {
-        return layout.past_caches && can_pass_caches(dst)
-                   ? join_words<Word, join, has_column_bases, true>(layout, src, num_exception_bytes, dst)
+        return kPastCaches && can_pass_caches(dst)
+                   ? join_words<Word, join, has_column_bases, kPastCaches>(layout, src, num_exception_bytes, dst)
                    : join_words<Word, join, has_column_bases, false>(layout, src, num_exception_bytes, dst);
       });
     }

@@ -1,5 +1,6 @@
 // The loops of codec window over rows. Included once per instruction set, behind the stages (stages.inl, and what an
-// instruction set has in place of some of them), in the same namespace.
+// instruction set has in place of some of them), in the same namespace. An instruction set also says how rows that
+// follow each other are written, to the caches and past them (RowsInCaches, RowsPastCaches).
 
 /// The size of a row with so many exceptions.
 template <class Word>
@@ -56,7 +57,7 @@ constexpr std::uint64_t kLeastRequestedBytes = 512;
 constexpr std::uint64_t kMostRequestedBytes = 767;
 
 inline bool are_requested(const RowLayout& layout, std::uint64_t num_rows) {
-  return layout.past_caches && num_rows <= RowCodec::kGatheredRows && layout.row_bytes >= kLeastRequestedBytes &&
+  return num_rows <= RowCodec::kGatheredRows && layout.row_bytes >= kLeastRequestedBytes &&
          layout.row_bytes <= kMostRequestedBytes;
 }
 
@@ -79,21 +80,26 @@ inline void request_ahead(const StoredRow& row) {
   for (std::uint64_t at = 0; at < row.num_bytes; at += kLineBytes) __builtin_prefetch(row.data + kRequestedAhead + at);
 }
 
-template <class Word, bool kIsSigned>
+/// Decodes rows up to the first one that is malformed. Returns how many these are.
+template <class Word, bool kIsSigned, class Rows>
 inline std::uint64_t decode_rows(const RowLayout& layout, const StoredRow* rows, std::uint64_t num_rows,
                                  std::byte* dst) {
-  if (are_requested(layout, num_rows)) request_ends(rows, num_rows);
-  const bool in_order = layout.past_caches && num_rows > RowCodec::kGatheredRows;
-  for (std::uint64_t i = 0; i < num_rows; ++i, dst += layout.row_bytes) {
+  if (Rows::kPastCaches && are_requested(layout, num_rows)) request_ends(rows, num_rows);
+  const bool in_order = Rows::kPastCaches && num_rows > RowCodec::kGatheredRows;
+  Rows out(dst);
+  std::uint64_t i = 0;
+  for (; i < num_rows; ++i) {
     if (in_order) request_ahead(rows[i]);
     if (rows[i].is_raw) {
-      __builtin_memcpy(dst, rows[i].data, layout.row_bytes);
+      out.copy(rows[i].data, layout.row_bytes);
       continue;
     }
-    if (rows[i].num_bytes < layout.plane_bytes) return i;
-    if (!join_row<Word, kIsSigned>(layout, rows[i].data, rows[i].num_bytes - layout.plane_bytes, dst)) return i;
+    if (rows[i].num_bytes < layout.plane_bytes) break;
+    if (!join_row<Word, kIsSigned>(layout, rows[i].data, rows[i].num_bytes - layout.plane_bytes, out)) break;
   }
-  return num_rows;
+  out.finish();
+  if constexpr (Rows::kPastCaches) finish_stores();
+  return i;
 }
 
 template <class Word>
@@ -109,22 +115,12 @@ std::uint64_t encode(const RowLayout& shared_layout, const std::byte* row, std::
   return layout.is_signed ? encode_row<Word, true>(layout, row, dst) : encode_row<Word, false>(layout, row, dst);
 }
 
-template <class Word>
+template <class Word, class Rows>
 std::uint64_t decode(const RowLayout& shared_layout, const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) {
   const RowLayout layout = shared_layout;
-  return layout.is_signed ? decode_rows<Word, true>(layout, rows, num_rows, dst)
-                          : decode_rows<Word, false>(layout, rows, num_rows, dst);
+  return layout.is_signed ? decode_rows<Word, true, Rows>(layout, rows, num_rows, dst)
+                          : decode_rows<Word, false, Rows>(layout, rows, num_rows, dst);
 }
 
 template <class Word>
-std::uint64_t decode_past_caches(const RowLayout& shared_layout, const StoredRow* rows, std::uint64_t num_rows,
-                                 std::byte* dst) {
-  RowLayout layout = shared_layout;
-  layout.past_caches = true;
-  const std::uint64_t num_decoded = decode<Word>(layout, rows, num_rows, dst);
-  finish_stores();
-  return num_decoded;
-}
-
-template <class Word>
-constexpr Kernels kKernelsFor{measure<Word>, encode<Word>, decode<Word>, decode_past_caches<Word>};
+constexpr Kernels kKernelsFor{measure<Word>, encode<Word>, decode<Word, RowsInCaches>, decode<Word, RowsPastCaches>};

@@ -10,6 +10,8 @@
 namespace stillbit::window::avx2 {
 namespace {
 
+#include "fields/rows.inl"
+
 #include "fields/writer.inl"
 
 #include "fields/plane_bmi2.inl"

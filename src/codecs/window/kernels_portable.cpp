@@ -7,6 +7,8 @@ namespace stillbit::window {
 namespace portable {
 namespace {
 
+#include "fields/rows.inl"
+
 #include "fields/writer.inl"
 
 #include "fields/plane.inl"
@@ -17,13 +19,17 @@ namespace {
 
 #include "codecs/window/fields_portable.inl"
 
+using RowsInCaches = RowCursor<false>;
+using RowsPastCaches = RowCursor<false>;  // there are no such stores
+inline void finish_stores() {}
+
 template <class Word, bool kIsSigned>
-inline bool join_row(const RowLayout& layout, const std::byte* src, std::uint64_t num_exception_bytes, std::byte* dst) {
+inline bool join_row(const RowLayout& layout, const std::byte* src, std::uint64_t num_exception_bytes,
+                     RowsInCaches& out) {
+  std::byte* const dst = out.next;
+  out.next += layout.row_bytes;
   return join_chunks<Word, kIsSigned>(layout, src, num_exception_bytes, dst);
 }
-
-/// Orders stores that went past the caches before what follows: here there are none.
-inline void finish_stores() {}
 
 #include "codecs/window/kernels.inl"
 

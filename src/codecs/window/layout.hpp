@@ -64,7 +64,6 @@ struct RowLayout {
   const std::byte* bases = nullptr;  ///< placed, a word each: for each column, or for each word of any chunk
   bool has_column_bases = false;     ///< `bases` has one for each column and then for kChunkWords more
   fields::FieldUnpacking unpacking;
-  bool past_caches = false;  ///< rows are expanded to memory that is too large for the caches: set for a call
 };
 
 /// Owns what the pointers of a RowLayout point to.

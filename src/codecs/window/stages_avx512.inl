@@ -126,7 +126,7 @@ struct ExceptionsInRegister {
 };
 
 template <class Word, class Writer, class Exceptions, Join kJoin, bool kHasColumnBases>
-inline bool join_words(const RowLayout& layout, const StoredBytes& row, std::byte* dst) {
+inline bool join_words(const RowLayout& layout, const StoredBytes& row, Writer& out) {
   const __m512i from_byte = _mm512_loadu_si512(layout.unpacking.from_byte);
   const __m512i from_bit = _mm512_loadu_si512(layout.unpacking.from_bit);
   const __m512i places = Lanes<Word>::set(layout.field_places);
@@ -162,45 +162,42 @@ inline bool join_words(const RowLayout& layout, const StoredBytes& row, std::byt
     return Lanes<Word>::expand(word, found, next);
   };
   const auto load_last = [&] { return Exceptions::kIsShortRow ? row.load_last(src) : _mm512_loadu_si512(src); };
-  Writer writer(dst);
+  Writer writer = out;
   const std::uint64_t whole_bytes = row_bytes / kVectorBytes * kVectorBytes;
   const std::uint64_t loaded_last = Exceptions::kIsShortRow && whole_bytes > 0 ? kVectorBytes : 0;
   std::uint64_t offset = 0;
   for (; offset + loaded_last < whole_bytes; offset += kVectorBytes)
-    writer.put(offset, join(offset, kAllLanes<Word>, _mm512_loadu_si512(src)));
+    writer.put(join(offset, kAllLanes<Word>, _mm512_loadu_si512(src)));
   if (loaded_last > 0) {
-    writer.put(offset, join(offset, kAllLanes<Word>, load_last()));
+    writer.put(join(offset, kAllLanes<Word>, load_last()));
     offset += kVectorBytes;
   }
-  writer.finish(offset);
   if (offset < row_bytes) {
-    const MaskOf<Word> lanes = lanes_of<Word>(row_bytes - offset);
-    Lanes<Word>::store(dst + offset, lanes, join(offset, lanes, load_last()));
+    const std::uint64_t left = row_bytes - offset;
+    writer.put_some(join(offset, lanes_of<Word>(left), load_last()), left);
   }
+  out = writer;
   return taken <= exceptions.num_bytes;
 }
 
 template <class Word, bool kIsSigned, class Writer, class Exceptions>
-inline bool join_row(const RowLayout& layout, const StoredBytes& row, std::byte* dst) {
+inline bool join_row(const RowLayout& layout, const StoredBytes& row, Writer& out) {
   return with_join<kIsSigned>(layout, [&](auto join, auto has_column_bases) __attribute__((always_inline)) {
-    return join_words<Word, Writer, Exceptions, join, has_column_bases>(layout, row, dst);
+    return join_words<Word, Writer, Exceptions, join, has_column_bases>(layout, row, out);
   });
 }
 
+/// As in stages.inl.
 template <class Word, bool kIsSigned, class Writer>
-inline bool join_row(const RowLayout& layout, const std::byte* src, std::uint64_t num_exception_bytes, std::byte* dst) {
+inline bool join_row(const RowLayout& layout, const std::byte* src, std::uint64_t num_exception_bytes, Writer& out) {
   const StoredBytes row{src, src + layout.plane_bytes + num_exception_bytes};
   const bool is_short = layout.row_bytes <= kShortRowBytes && num_exception_bytes <= kVectorBytes;
-  return is_short ? join_row<Word, kIsSigned, Writer, ExceptionsInRegister>(layout, row, dst)
-                  : join_row<Word, kIsSigned, Writer, ExceptionsInMemory>(layout, row, dst);
+  return is_short ? join_row<Word, kIsSigned, Writer, ExceptionsInRegister>(layout, row, out)
+                  : join_row<Word, kIsSigned, Writer, ExceptionsInMemory>(layout, row, out);
 }
 
-/// As in stages.inl.
-template <class Word, bool kIsSigned>
-inline bool join_row(const RowLayout& layout, const std::byte* src, std::uint64_t num_exception_bytes, std::byte* dst) {
-  return layout.past_caches ? join_row<Word, kIsSigned, LineWriter>(layout, src, num_exception_bytes, dst)
-                            : join_row<Word, kIsSigned, VectorWriter>(layout, src, num_exception_bytes, dst);
-}
+using RowsInCaches = VectorWriter;
+using RowsPastCaches = LineWriter;
 
 /// Orders stores that went past the caches before what follows.
 inline void finish_stores() {
