@@ -27,6 +27,9 @@ bool are_lines(const std::byte* rows, std::uint64_t row_bytes) {
 /// Output bytes of one task; less than two tasks are not worth a thread.
 constexpr std::uint64_t kTaskBytes = std::uint64_t{256} << 10;
 
+/// The same past the caches, of which each task waits at its end for what is on its way.
+constexpr std::uint64_t kTaskBytesPastCaches = std::uint64_t{2} << 20;
+
 /// The same where what was expanded is copied from: the more there is of it, the better. What a second-level cache has.
 constexpr std::uint64_t kTaskBytesWithRepeats = std::uint64_t{1} << 20;
 
@@ -88,11 +91,13 @@ Result<void> Decoder::expand(std::byte* dst, unsigned num_threads) const {
     });
   }
   const RowGeometry tiles = header.tiles();
-  return for_each_task(tiles.num_rows, tiles.row_bytes, num_threads, [&](std::uint64_t first, std::uint64_t count) {
+  const bool is_large = size >= cpu::kPastCachesBytes;
+  const auto expand_task = [&](std::uint64_t first, std::uint64_t count) {
     const std::uint64_t begin = first * tiles.row_bytes;
-    return PartExpander(*this, size >= cpu::kPastCachesBytes)
-        .expand(begin, std::min(count * tiles.row_bytes, size - begin), dst + begin);
-  });
+    return PartExpander(*this, is_large).expand(begin, std::min(count * tiles.row_bytes, size - begin), dst + begin);
+  };
+  return for_each_task(tiles.num_rows, tiles.row_bytes, num_threads, expand_task,
+                       is_large ? kTaskBytesPastCaches : kTaskBytes);
 }
 
 template <class Index>

@@ -11,7 +11,7 @@
 namespace stillbit {
 
 /// Tiles that are found before the codec expands them together.
-inline constexpr std::uint64_t kBatchTiles = 64;
+inline constexpr std::uint64_t kBatchTiles = 256;
 
 /// The same for rows that are gathered in no order: one batch's rows arrive while those before are expanded, and what
 /// is requested at once must not be more than a core can wait for.

@@ -1,7 +1,7 @@
 // Where rows that follow each other are written. Included inside a namespace.
 
-/// Rows that kernels write by themselves, each at `next`, and say how far they got. Past the caches where that is wanted
-/// and they can.
+/// Rows that kernels write by themselves, each at `next`, and say how far they got. Past the caches where that is
+/// wanted and they can.
 template <bool kWantsPastCaches>
 struct RowCursor {
   static constexpr bool kPastCaches = kWantsPastCaches;

@@ -37,8 +37,8 @@ struct StoredBytes {
 };
 
 /// Writes rows that follow each other past the caches. Only whole lines can be written without being read: each is put
-/// together from what rows have of it, two vectors or the end of a row and the beginning of the next. What the first row
-/// has of its first line, and the last row of its last one, is written in the ordinary way.
+/// together from what rows have of it, two vectors or the end of a row and the beginning of the next. What the first
+/// row has of its first line, and the last row of its last one, is written in the ordinary way.
 class LineWriter {
  public:
   static constexpr bool kPastCaches = true;

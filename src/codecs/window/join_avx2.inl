@@ -200,8 +200,9 @@ using RowsInCaches = RowCursor<false>;
 using RowsPastCaches = RowCursor<true>;
 
 template <class Word, bool kIsSigned, bool kPastCaches>
-inline bool join_row(const RowLayout& layout, const std::byte* src, std::uint64_t num_exception_bytes,
+inline bool join_row(const RowLayout& layout, const std::byte* src, std::uint64_t num_exception_bytes, bool in_order,
                      RowCursor<kPastCaches>& out) {
+  if (in_order) request_ahead_of(src, layout.plane_bytes + num_exception_bytes);
   std::byte* const dst = out.next;
   out.next += layout.row_bytes;
   if constexpr (sizeof(Word) == 2 || sizeof(Word) == 4) {

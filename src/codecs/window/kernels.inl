@@ -49,37 +49,6 @@ inline std::uint64_t encode_row(const RowLayout& layout, const std::byte* row, s
   return layout.plane_bytes + num_exceptions * sizeof(Word);
 }
 
-/// Rows of these sizes that are gathered and written past the caches are requested once more, into the first cache:
-/// they have arrived in the second one by then. What lies between the two lines at either end the processor finds by
-/// itself. For shorter rows, longer ones and ordinary stores it costs as much as it saves (AMD Zen 4, 2026-11-21).
-constexpr std::uint64_t kLineBytes = 64;
-constexpr std::uint64_t kLeastRequestedBytes = 512;
-constexpr std::uint64_t kMostRequestedBytes = 767;
-
-inline bool are_requested(const RowLayout& layout, std::uint64_t num_rows) {
-  return num_rows <= RowCodec::kGatheredRows && layout.row_bytes >= kLeastRequestedBytes &&
-         layout.row_bytes <= kMostRequestedBytes;
-}
-
-inline void request_ends(const StoredRow* rows, std::uint64_t num_rows) {
-  for (std::uint64_t i = 0; i < num_rows; ++i) {
-    if (rows[i].num_bytes < 2 * kLineBytes) continue;
-    const std::byte* const end = rows[i].data + rows[i].num_bytes;
-    __builtin_prefetch(rows[i].data);
-    __builtin_prefetch(rows[i].data + kLineBytes);
-    __builtin_prefetch(end - kLineBytes);
-    __builtin_prefetch(end - 1);
-  }
-}
-
-/// How far ahead the memory of rows that follow each other is requested, in bytes. The processor does so by itself, but
-/// not far enough: without it rows take half as long again (Intel Xeon with AMX, 2026-11-22).
-constexpr std::uint64_t kRequestedAhead = 2048;
-
-inline void request_ahead(const StoredRow& row) {
-  for (std::uint64_t at = 0; at < row.num_bytes; at += kLineBytes) __builtin_prefetch(row.data + kRequestedAhead + at);
-}
-
 /// Decodes rows up to the first one that is malformed. Returns how many these are.
 template <class Word, bool kIsSigned, class Rows>
 inline std::uint64_t decode_rows(const RowLayout& layout, const StoredRow* rows, std::uint64_t num_rows,
@@ -89,13 +58,12 @@ inline std::uint64_t decode_rows(const RowLayout& layout, const StoredRow* rows,
   Rows out(dst);
   std::uint64_t i = 0;
   for (; i < num_rows; ++i) {
-    if (in_order) request_ahead(rows[i]);
     if (rows[i].is_raw) {
       out.copy(rows[i].data, layout.row_bytes);
       continue;
     }
     if (rows[i].num_bytes < layout.plane_bytes) break;
-    if (!join_row<Word, kIsSigned>(layout, rows[i].data, rows[i].num_bytes - layout.plane_bytes, out)) break;
+    if (!join_row<Word, kIsSigned>(layout, rows[i].data, rows[i].num_bytes - layout.plane_bytes, in_order, out)) break;
   }
   out.finish();
   if constexpr (Rows::kPastCaches) finish_stores();

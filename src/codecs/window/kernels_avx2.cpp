@@ -24,6 +24,8 @@ namespace {
 
 #include "codecs/window/fields_bmi2.inl"
 
+#include "codecs/window/requests.inl"
+
 #include "codecs/window/join_avx2.inl"
 
 #include "codecs/window/kernels.inl"

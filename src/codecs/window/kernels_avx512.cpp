@@ -22,6 +22,8 @@ namespace {
 
 #include "codecs/window/lanes_avx512.inl"
 
+#include "codecs/window/requests.inl"
+
 #include "codecs/window/stages_avx512.inl"
 
 #include "codecs/window/kernels.inl"

@@ -17,6 +17,8 @@ namespace {
 
 #include "codecs/window/stages.inl"
 
+#include "codecs/window/requests.inl"
+
 #include "codecs/window/fields_portable.inl"
 
 using RowsInCaches = RowCursor<false>;
@@ -24,7 +26,7 @@ using RowsPastCaches = RowCursor<false>;  // there are no such stores
 inline void finish_stores() {}
 
 template <class Word, bool kIsSigned>
-inline bool join_row(const RowLayout& layout, const std::byte* src, std::uint64_t num_exception_bytes,
+inline bool join_row(const RowLayout& layout, const std::byte* src, std::uint64_t num_exception_bytes, bool,
                      RowsInCaches& out) {
   std::byte* const dst = out.next;
   out.next += layout.row_bytes;

@@ -126,7 +126,7 @@ struct ExceptionsInRegister {
 };
 
 template <class Word, class Writer, class Exceptions, Join kJoin, bool kHasColumnBases>
-inline bool join_words(const RowLayout& layout, const StoredBytes& row, Writer& out) {
+inline bool join_words(const RowLayout& layout, const StoredBytes& row, bool in_order, Writer& out) {
   const __m512i from_byte = _mm512_loadu_si512(layout.unpacking.from_byte);
   const __m512i from_bit = _mm512_loadu_si512(layout.unpacking.from_bit);
   const __m512i places = Lanes<Word>::set(layout.field_places);
@@ -166,8 +166,12 @@ inline bool join_words(const RowLayout& layout, const StoredBytes& row, Writer& 
   const std::uint64_t whole_bytes = row_bytes / kVectorBytes * kVectorBytes;
   const std::uint64_t loaded_last = Exceptions::kIsShortRow && whole_bytes > 0 ? kVectorBytes : 0;
   std::uint64_t offset = 0;
-  for (; offset + loaded_last < whole_bytes; offset += kVectorBytes)
-    writer.put(join(offset, kAllLanes<Word>, _mm512_loadu_si512(src)));
+  while (offset + loaded_last < whole_bytes) {
+    const std::uint64_t left = whole_bytes - loaded_last - offset;
+    const std::uint64_t end = offset + (left < kPartBytes ? left : kPartBytes);
+    if (in_order) request_ahead_of(src, (end - offset) / kVectorBytes * plane_step);
+    for (; offset < end; offset += kVectorBytes) writer.put(join(offset, kAllLanes<Word>, _mm512_loadu_si512(src)));
+  }
   if (loaded_last > 0) {
     writer.put(join(offset, kAllLanes<Word>, load_last()));
     offset += kVectorBytes;
@@ -181,19 +185,20 @@ inline bool join_words(const RowLayout& layout, const StoredBytes& row, Writer& 
 }
 
 template <class Word, bool kIsSigned, class Writer, class Exceptions>
-inline bool join_row(const RowLayout& layout, const StoredBytes& row, Writer& out) {
+inline bool join_row(const RowLayout& layout, const StoredBytes& row, bool in_order, Writer& out) {
   return with_join<kIsSigned>(layout, [&](auto join, auto has_column_bases) __attribute__((always_inline)) {
-    return join_words<Word, Writer, Exceptions, join, has_column_bases>(layout, row, out);
+    return join_words<Word, Writer, Exceptions, join, has_column_bases>(layout, row, in_order, out);
   });
 }
 
 /// As in stages.inl.
 template <class Word, bool kIsSigned, class Writer>
-inline bool join_row(const RowLayout& layout, const std::byte* src, std::uint64_t num_exception_bytes, Writer& out) {
+inline bool join_row(const RowLayout& layout, const std::byte* src, std::uint64_t num_exception_bytes, bool in_order,
+                     Writer& out) {
   const StoredBytes row{src, src + layout.plane_bytes + num_exception_bytes};
   const bool is_short = layout.row_bytes <= kShortRowBytes && num_exception_bytes <= kVectorBytes;
-  return is_short ? join_row<Word, kIsSigned, Writer, ExceptionsInRegister>(layout, row, out)
-                  : join_row<Word, kIsSigned, Writer, ExceptionsInMemory>(layout, row, out);
+  return is_short ? join_row<Word, kIsSigned, Writer, ExceptionsInRegister>(layout, row, in_order, out)
+                  : join_row<Word, kIsSigned, Writer, ExceptionsInMemory>(layout, row, in_order, out);
 }
 
 using RowsInCaches = VectorWriter;
