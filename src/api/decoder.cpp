@@ -13,16 +13,9 @@
 namespace stillbit {
 namespace {
 
-/// Rows from these sizes on are gathered past the caches, where there are many; the second is for those that are made
-/// of whole lines. What rows have of other lines is written in the ordinary way, which for short ones is too much of
-/// them.
-constexpr std::uint64_t kPastCachesRowBytes = 384;
-constexpr std::uint64_t kPastCachesLineRowBytes = 256;
-
-bool are_lines(const std::byte* rows, std::uint64_t row_bytes) {
-  constexpr std::uint64_t kLineBytes = 64;
-  return (reinterpret_cast<std::uintptr_t>(rows) | row_bytes) % kLineBytes == 0;
-}
+/// Rows from this size on are gathered past the caches, where there are many. Each call of a codec writes its first
+/// line and its last in the ordinary way, which for short rows is too much of them.
+constexpr std::uint64_t kPastCachesRowBytes = 256;
 
 /// Output bytes of one task; less than two tasks are not worth a thread.
 constexpr std::uint64_t kTaskBytes = std::uint64_t{256} << 10;
@@ -121,8 +114,7 @@ Result<void> Decoder::gather(std::span<const Index> index, std::byte* dst, unsig
   const std::uint64_t row_bytes = header.geometry.row_bytes;
   STILLBIT_CHECK(check_indices(index, header.geometry.num_rows));
   if (row_bytes == 0) return {};
-  const std::uint64_t least_row_bytes = are_lines(dst, row_bytes) ? kPastCachesLineRowBytes : kPastCachesRowBytes;
-  const bool is_large = row_bytes >= least_row_bytes && index.size() * row_bytes >= cpu::kPastCachesBytes;
+  const bool is_large = row_bytes >= kPastCachesRowBytes && index.size() * row_bytes >= cpu::kPastCachesBytes;
   // What was written past the caches is not to be read again.
   const bool copies_repeats =
       row_bytes >= kLeastRepeatedRowBytes && !is_large && takes_longer_than_a_copy(header.codec) && has_repeats(index);

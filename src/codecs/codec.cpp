@@ -1,6 +1,26 @@
 #include "codecs/codec.hpp"
 
+#include "cpu/copy.hpp"
+
+#include <algorithm>
+
 namespace stillbit {
+
+std::uint64_t decode_staged(const RowCodec& codec, std::uint64_t row_bytes, const StoredRow* rows,
+                            std::uint64_t num_rows, std::byte* dst) {
+  constexpr std::uint64_t kStagedBytes = std::uint64_t{16} << 10;
+  if (row_bytes > kStagedBytes) return codec.decode(rows, num_rows, dst);
+  alignas(64) std::byte staged[kStagedBytes + RowCodec::kSlack];
+  const std::uint64_t most = kStagedBytes / row_bytes;
+  for (std::uint64_t first = 0; first < num_rows;) {
+    const std::uint64_t wanted = std::min(most, num_rows - first);
+    const std::uint64_t num_decoded = codec.decode(rows + first, wanted, staged);
+    cpu::copy_past_caches({staged, num_decoded * row_bytes}, dst + first * row_bytes);
+    first += num_decoded;
+    if (num_decoded < wanted) return first;
+  }
+  return num_rows;
+}
 
 std::uint64_t estimated_bytes(const RowCodec& codec, const PlanInput& input) {
   const std::uint64_t row_bytes = input.geometry.row_bytes;

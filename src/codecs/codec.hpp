@@ -104,6 +104,11 @@ class RowCodec {
   virtual void account(const StoredRow& row, RowAccount& account) const = 0;
 };
 
+/// RowCodec::decode_past_caches of a codec that writes to a row in no order: rows are decoded where they fit into the
+/// first-level cache, and copied from there.
+std::uint64_t decode_staged(const RowCodec& codec, std::uint64_t row_bytes, const StoredRow* rows,
+                            std::uint64_t num_rows, std::byte* dst);
+
 /// What a codec may look at when it makes a plan.
 struct PlanInput {
   RowGeometry geometry;  ///< rows as the codec will see them

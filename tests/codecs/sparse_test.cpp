@@ -19,6 +19,7 @@ using testing::decoded;
 using testing::encoded;
 using testing::make_tensor;
 using testing::OwnedTensor;
+using testing::Row;
 using testing::row_of;
 using testing::stream_of;
 using testing::Values;
@@ -293,6 +294,35 @@ TEST(SparsePlanner, RowsOfEveryWidthComeBack) {
       const auto stored = encoded(*codec, row);
       ASSERT_EQ(decoded(*codec, stored, row_bytes, stored.size() == row_bytes), row);
     }
+  }
+}
+
+TEST(SparsePlanner, RowsPastTheCachesBeginAnywhereUpToTheFirstMalformedOne) {
+  constexpr std::uint64_t kNumRows = 60;
+  // Few or many of them are staged together, or they are too long for that.
+  for (const std::uint64_t row_bytes : {12U, 700U, 4100U, 20000U}) {
+    const OwnedTensor tensor = make_tensor(DType::kU8, {kNumRows, row_bytes}, Values::kBagOfWords, 5);
+    const auto codec = planned(tensor, row_bytes);
+    ASSERT_NE(codec, nullptr);
+    std::vector<Row> raw;
+    std::vector<Row> stored;
+    std::vector<StoredRow> rows;
+    for (std::uint64_t i = 0; i < kNumRows; ++i) {
+      const auto first = tensor.data.begin() + static_cast<std::ptrdiff_t>(i * row_bytes);
+      raw.emplace_back(first, first + static_cast<std::ptrdiff_t>(row_bytes));
+      stored.push_back(encoded(*codec, raw.back()));
+      const std::uint64_t num_bytes = stored.back().size();
+      stored.back().resize(num_bytes + RowCodec::kSlack);
+      rows.push_back({stored.back().data(), num_bytes, num_bytes == row_bytes});
+    }
+    for (const std::uint64_t misaligned_by : {0U, 1U, 16U, 63U})
+      ASSERT_EQ(testing::decoded_past_caches(*codec, rows, row_bytes, misaligned_by), raw) << row_bytes;
+    rows[45].num_bytes = 0;
+    rows[45].is_raw = false;
+    Row memory(kNumRows * row_bytes + RowCodec::kSlack);
+    ASSERT_EQ(codec->decode_past_caches(rows.data(), kNumRows, memory.data()), 45) << row_bytes;
+    ASSERT_TRUE(
+        std::equal(memory.begin(), memory.begin() + static_cast<std::ptrdiff_t>(45 * row_bytes), tensor.data.begin()));
   }
 }
 

@@ -32,6 +32,9 @@ class SparseCodec final : public RowCodec {
   std::uint64_t decode(const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) const override {
     return kernels_.decode(layout(), rows, num_rows, dst);
   }
+  std::uint64_t decode_past_caches(const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) const override {
+    return decode_staged(*this, plan_.row_bytes, rows, num_rows, dst);
+  }
   void account(const StoredRow& row, RowAccount& account) const override { sparse::account(plan_, row, account); }
 
  private:
