@@ -10,6 +10,8 @@
 namespace stillbit::escape::avx2 {
 namespace {
 
+#include "codecs/escape/requests.inl"
+
 #include "fields/writer.inl"
 
 #include "fields/plane_bmi2.inl"

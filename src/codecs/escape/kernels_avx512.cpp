@@ -12,6 +12,8 @@
 namespace stillbit::escape::avx512 {
 namespace {
 
+#include "codecs/escape/requests.inl"
+
 #include "fields/writer.inl"
 
 #include "fields/plane_bmi2.inl"

@@ -8,6 +8,8 @@ namespace stillbit::escape {
 namespace portable {
 namespace {
 
+#include "codecs/escape/requests.inl"
+
 #include "fields/writer.inl"
 
 #include "fields/plane.inl"

@@ -4,29 +4,6 @@
 /// Rows of up to so many columns are decoded in turn, each step for one after the other.
 constexpr std::uint64_t kGroupColumns = 2048;
 
-/// How far ahead the memory of rows that follow each other is requested, in bytes: the processor, which would do so by
-/// itself, is led astray by a row's codes, which are read before its fields. Twice as far is 8 % slower (Zen 4), into
-/// the second cache only twice as far is as fast (Intel Xeon with AMX, 2026-11-22).
-constexpr std::uint64_t kRequestedAhead = 2048;
-
-inline void request_ahead_of(const StoredRow& row) {
-  for (std::uint64_t at = 0; at < row.num_bytes; at += 64) __builtin_prefetch(row.data + kRequestedAhead + at);
-}
-
-/// Rows of these sizes that are gathered and written past the caches, of words of two bytes, are requested once more,
-/// into the first cache: they have arrived in the second one by then. They take 5 to 10 % less time so. Of 512 bytes
-/// they took from a tenth less to a tenth more, shorter ones up to 5 % more, longer ones as much as before, and words
-/// of four bytes a tenth more (Zen 4, 2026-11-22).
-constexpr std::uint64_t kLeastRequestedBytes = 768;
-constexpr std::uint64_t kMostRequestedBytes = 1023;
-
-inline void request(const StoredRow* rows, std::uint64_t num_rows) {
-  for (std::uint64_t i = 0; i < num_rows; ++i) {
-    for (std::uint64_t at = 0; at < rows[i].num_bytes; at += 64) __builtin_prefetch(rows[i].data + at);
-    __builtin_prefetch(rows[i].data + rows[i].num_bytes - 1);
-  }
-}
-
 /// Rows that are decoded together, each step for all of them before the next. Eight write so much at once that rows
 /// which arrive from memory have to wait (Zen 4, 2026-11-21).
 constexpr std::uint64_t kGroupRows = 4;
