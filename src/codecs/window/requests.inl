@@ -31,7 +31,7 @@ inline void request_ends(const StoredRow* rows, std::uint64_t num_rows) {
 constexpr std::uint64_t kRequestedAhead = 4096;
 
 /// Bytes of a row that are expanded between two requests. Where a row of 4 KB and more is requested at once, it takes a
-/// tenth to a quarter longer; where a line is requested with each vector, up to a tenth.
+/// tenth longer; so it does where a line is requested with each vector.
 constexpr std::uint64_t kPartBytes = 1024;
 
 /// Requests what lies ahead of these bytes.
