@@ -430,21 +430,12 @@ TEST(EscapeKernels, RowsPastTheCachesBeginAnywhereAndNothingBesideThemIsWritten)
         const Plan& plan = plans[kind];
         const OwnedTensor tensor = rows_for(plan, kNumRows, 4, num_columns);
         const auto codec = make(plan);
-        std::vector<Row> raw;
-        std::vector<Row> stored;
-        std::vector<StoredRow> rows;
-        for (std::uint64_t i = 0; i < kNumRows; ++i) {
-          const auto begin = tensor.data.begin() + static_cast<std::ptrdiff_t>(i * plan.row_bytes);
-          raw.emplace_back(begin, begin + static_cast<std::ptrdiff_t>(plan.row_bytes));
-          // One row is raw.
-          stored.push_back(i == 3 ? raw.back() : encoded(*codec, raw.back()));
-          const std::uint64_t num_bytes = stored.back().size();
-          stored.back().resize(num_bytes + RowCodec::kSlack);
-          rows.push_back({stored.back().data(), num_bytes, num_bytes == plan.row_bytes});
-        }
+        testing::StoredRows stored(*codec, tensor.data, plan.row_bytes);
+        stored.make_raw(3);
         for (const cpu::Isa isa : isas()) {
           for (std::uint64_t misaligned_by = 0; misaligned_by < 64; ++misaligned_by) {
-            ASSERT_EQ(testing::decoded_past_caches(*make(plan, isa), rows, plan.row_bytes, misaligned_by), raw)
+            ASSERT_EQ(testing::decoded_past_caches(*make(plan, isa), stored.rows, plan.row_bytes, misaligned_by),
+                      stored.raw)
                 << cpu::name(isa) << ", " << view_bytes << " bytes, " << num_columns << " columns, " << misaligned_by;
           }
         }
@@ -466,15 +457,8 @@ TEST(EscapeKernels, ManyRowsComeBackUpToTheFirstMalformedOne) {
         std::copy(other.data.begin(), other.data.end(),
                   tensor.data.begin() + static_cast<std::ptrdiff_t>(11 * plan.row_bytes));
         const auto codec = make(plan);
-        std::vector<Row> stored;
-        std::vector<StoredRow> rows;
-        for (std::uint64_t i = 0; i < kNumRows; ++i) {
-          const auto begin = tensor.data.begin() + static_cast<std::ptrdiff_t>(i * plan.row_bytes);
-          stored.push_back(encoded(*codec, Row(begin, begin + static_cast<std::ptrdiff_t>(plan.row_bytes))));
-          const std::uint64_t num_bytes = stored.back().size();
-          stored.back().resize(num_bytes + RowCodec::kSlack);
-          rows.push_back({stored.back().data(), num_bytes, num_bytes == plan.row_bytes});
-        }
+        testing::StoredRows stored(*codec, tensor.data, plan.row_bytes);
+        std::vector<StoredRow>& rows = stored.rows;
         for (const std::uint64_t malformed : {kNumRows, std::uint64_t{20}, std::uint64_t{3}, std::uint64_t{0}}) {
           if (malformed < kNumRows) rows[malformed] = {rows[malformed].data, minimum_row_bytes(plan) - 1, false};
           const auto end = static_cast<std::ptrdiff_t>(malformed * plan.row_bytes);

@@ -304,19 +304,10 @@ TEST(SparsePlanner, RowsPastTheCachesBeginAnywhereUpToTheFirstMalformedOne) {
     const OwnedTensor tensor = make_tensor(DType::kU8, {kNumRows, row_bytes}, Values::kBagOfWords, 5);
     const auto codec = planned(tensor, row_bytes);
     ASSERT_NE(codec, nullptr);
-    std::vector<Row> raw;
-    std::vector<Row> stored;
-    std::vector<StoredRow> rows;
-    for (std::uint64_t i = 0; i < kNumRows; ++i) {
-      const auto first = tensor.data.begin() + static_cast<std::ptrdiff_t>(i * row_bytes);
-      raw.emplace_back(first, first + static_cast<std::ptrdiff_t>(row_bytes));
-      stored.push_back(encoded(*codec, raw.back()));
-      const std::uint64_t num_bytes = stored.back().size();
-      stored.back().resize(num_bytes + RowCodec::kSlack);
-      rows.push_back({stored.back().data(), num_bytes, num_bytes == row_bytes});
-    }
+    testing::StoredRows stored(*codec, tensor.data, row_bytes);
+    std::vector<StoredRow>& rows = stored.rows;
     for (const std::uint64_t misaligned_by : {0U, 1U, 16U, 63U})
-      ASSERT_EQ(testing::decoded_past_caches(*codec, rows, row_bytes, misaligned_by), raw) << row_bytes;
+      ASSERT_EQ(testing::decoded_past_caches(*codec, rows, row_bytes, misaligned_by), stored.raw) << row_bytes;
     rows[45].num_bytes = 0;
     rows[45].is_raw = false;
     Row memory(kNumRows * row_bytes + RowCodec::kSlack);

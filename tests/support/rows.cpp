@@ -27,6 +27,22 @@ Row encoded(const RowCodec& codec, const Row& row) {
   return stored;
 }
 
+StoredRows::StoredRows(const RowCodec& codec, const Row& data, std::uint64_t row_bytes) {
+  for (auto row = data.begin(); row < data.end(); row += static_cast<std::ptrdiff_t>(row_bytes)) {
+    raw.emplace_back(row, row + static_cast<std::ptrdiff_t>(row_bytes));
+    stored.push_back(encoded(codec, raw.back()));
+    const std::uint64_t num_bytes = stored.back().size();
+    stored.back().resize(num_bytes + RowCodec::kSlack);
+    rows.push_back({stored.back().data(), num_bytes, num_bytes == row_bytes});
+  }
+}
+
+void StoredRows::make_raw(std::size_t row) {
+  stored[row] = raw[row];
+  stored[row].resize(raw[row].size() + RowCodec::kSlack);
+  rows[row] = {stored[row].data(), raw[row].size(), true};
+}
+
 std::optional<Row> decoded(const RowCodec& codec, const Row& stored, std::uint64_t row_bytes, bool is_raw) {
   const auto bytes = std::make_unique<std::byte[]>(stored.size() + RowCodec::kSlack);
   std::copy(stored.begin(), stored.end(), bytes.get());

@@ -21,6 +21,21 @@ Row row_of(std::initializer_list<std::uint16_t> words);
 /// A row as a codec stores it; expects that it measures what it writes.
 Row encoded(const RowCodec& codec, const Row& row);
 
+/// The rows of a tensor as a codec stores them, each in memory of its own. Neither copied nor moved: `rows` points to
+/// it.
+struct StoredRows {
+  StoredRows(const RowCodec& codec, const Row& data, std::uint64_t row_bytes);
+
+  StoredRows(const StoredRows&) = delete;
+  StoredRows& operator=(const StoredRows&) = delete;
+
+  void make_raw(std::size_t row);
+
+  std::vector<Row> raw;
+  std::vector<Row> stored;  ///< with slack behind each
+  std::vector<StoredRow> rows;
+};
+
 /// What a stored row expands to; nothing when it is malformed. The buffers end where they may, for the sanitizer to
 /// see. Expects that a warp of a GPU does the same.
 std::optional<Row> decoded(const RowCodec& codec, const Row& stored, std::uint64_t row_bytes, bool is_raw = false);
