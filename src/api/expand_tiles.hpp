@@ -10,8 +10,10 @@
 
 namespace stillbit {
 
-/// Tiles that are found before the codec expands them together.
-inline constexpr std::uint64_t kBatchTiles = 256;
+/// Tiles that are found before the codec expands them together: past the caches, where each call waits at its end for
+/// what is on its way, and otherwise.
+inline constexpr std::uint64_t kBatchTilesPastCaches = 256;
+inline constexpr std::uint64_t kBatchTiles = 32;
 
 /// The same for rows that are gathered in no order: one batch's rows arrive while those before are expanded, and what
 /// is requested at once must not be more than a core can wait for.
@@ -139,7 +141,9 @@ Result<void> expand_gathered(const Decoder& decoder, std::uint64_t count, std::b
 template <class TileOf>
 Result<void> expand_tiles(const Decoder& decoder, std::uint64_t count, std::byte* dst, const TileOf& tile_of,
                           bool is_large) {
-  return expand_in_batches<kBatchTiles>(decoder, count, dst, tile_of, NoRequests(decoder.reader, tile_of), is_large);
+  const NoRequests requests(decoder.reader, tile_of);
+  return is_large ? expand_in_batches<kBatchTilesPastCaches>(decoder, count, dst, tile_of, requests, true)
+                  : expand_in_batches<kBatchTiles>(decoder, count, dst, tile_of, requests, false);
 }
 
 /// Expands bytes of the tensor tile by tile. Keeps the last tile that was needed in part: neighbours may need it, too.
