@@ -35,8 +35,8 @@ def compress(
         whichever serves the objective best. A tensor that a codec does not make smaller is stored raw.
     packing : str, optional
         ``"slotted"``: rows can be updated and appended. ``"packed"``: smallest, read-only. Without one slotted, unless
-        that takes more than 6 % more than packed rows of 256 bytes and more would: sparse rows, mostly. Say
-        ``"slotted"`` if rows are to change.
+        that takes more than 6 % more than packed rows of 256 bytes and more would: sparse rows, mostly, and
+        repeated ones, which packed are stored once. Say ``"slotted"`` if rows are to change.
     objective : str
         What the choice of a codec makes small: ``"storage"``, ``"transfer"`` of gathers, ``"speed"`` (time to
         expand), or ``"smallest"``: storage where no rows are gathered, as in files at rest, with ``packing="packed"``.

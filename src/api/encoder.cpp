@@ -90,7 +90,7 @@ Result<void> Encoder::describe() {
 
 void Encoder::store_raw(const format::PayloadHeader& header) {
   header_ = planner::price_raw(header).header;
-  header_.packing = options_.packing.value_or(Packing::kSlotted);
+  header_.packing = options_.packing.value_or(header.num_repeats > 0 ? Packing::kPacked : Packing::kSlotted);
   codec_ = raw::make(header.geometry.row_bytes);
 }
 

@@ -146,8 +146,8 @@ class Encoder {
   Result<void> consider(Arrangement& arrangement, std::span<const planner::Candidate> candidates,
                         const BitStatistics* counted) const;
   [[nodiscard]] std::pair<planner::Option*, Arrangement*> cheapest_of(std::vector<Arrangement>& arrangements) const;
-  /// Where the options leave it open: packs rows for which slots cost too much.
-  void choose_packing(Arrangement& rows) const;
+  /// Where the options leave it open: packs rows for which slots cost too much, and gives up repeats that do not.
+  void choose_packing(std::vector<Arrangement>& arrangements) const;
   void note_prices(const std::vector<Arrangement>& arrangements);
   void adopt(planner::Option* best, Arrangement* in, std::vector<Arrangement>& arrangements);
   [[nodiscard]] std::uint64_t max_priced_bytes() const noexcept;

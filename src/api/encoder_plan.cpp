@@ -136,13 +136,16 @@ planner::Repeats Encoder::find_repeats() const {
 
 std::optional<Encoder::Arrangement> Encoder::arrange_repeats() const {
   const std::uint64_t row_bytes = header_.geometry.row_bytes;
-  if (header_.packing != Packing::kPacked || row_bytes > kMaxCountedRowBytes || all_ != nullptr) return std::nullopt;
+  const bool can_be_packed =
+      header_.packing == Packing::kPacked || (!options_.packing && row_bytes >= kLeastPackedRowBytes);
+  if (!can_be_packed || row_bytes > kMaxCountedRowBytes || all_ != nullptr) return std::nullopt;
   if (!can_find_repeats()) return std::nullopt;
   std::vector<std::byte> copied;
   const Bytes sample = planner::take_sample(source_.data, row_bytes, options_.max_sample_bytes, copied);
   if (planner::share_of_repeats(sample, row_bytes) < kWorthwhileRepeats) return std::nullopt;
   Arrangement result;
   result.header = header_;
+  result.header.packing = Packing::kPacked;
   result.repeats = find_repeats();
   result.header.num_repeats = header_.geometry.num_rows - result.repeats.stored_rows.size();
   result.sample =
@@ -166,8 +169,9 @@ Result<void> Encoder::consider(Arrangement& arrangement, std::span<const planner
   const Bytes sample = planner::take_sample(arrangement.sample, tiles.row_bytes, options_.max_sample_bytes, copied);
   const bool is_whole = sample.size() == tiles.num_bytes();
   const PlanInput input{tiles, element_bytes, period_bytes, *counted, sample, is_whole};
-  STILLBIT_TRY(auto options, planner::plan_all(input, arrangement.sample, arrangement.header,
-                                               !options_.packing.has_value(), candidates, num_threads_));
+  const bool prices_both = !options_.packing && arrangement.header.packing == Packing::kSlotted;
+  STILLBIT_TRY(auto options,
+               planner::plan_all(input, arrangement.sample, arrangement.header, prices_both, candidates, num_threads_));
   std::move(options.begin(), options.end(), std::back_inserter(arrangement.options));
   return {};
 }
@@ -213,7 +217,7 @@ Result<void> Encoder::plan() {
     std::tie(best, in) = cheapest_of(arrangements);
   }
   if (!options_.packing) {
-    choose_packing(arrangements.front());
+    choose_packing(arrangements);
     std::tie(best, in) = cheapest_of(arrangements);
   }
   note_prices(arrangements);
@@ -233,18 +237,25 @@ std::pair<planner::Option*, Encoder::Arrangement*> Encoder::cheapest_of(std::vec
   return best;
 }
 
-void Encoder::choose_packing(Arrangement& rows) const {
+void Encoder::choose_packing(std::vector<Arrangement>& arrangements) const {
+  Arrangement& rows = arrangements.front();
+  const auto bytes_of = [&](const format::PayloadHeader& header, std::vector<planner::Option>& options) {
+    const std::uint64_t raw_bytes = planner::price_raw(header).stored_bytes();
+    const planner::Option* const cheapest = planner::cheapest(options, options_.objective);
+    return cheapest == nullptr ? raw_bytes : std::min(raw_bytes, cheapest->priced.stored_bytes());
+  };
+  const std::uint64_t slots_bytes = bytes_of(rows.header, rows.options);
+  const auto costs_too_much = [&](std::uint64_t packed_bytes) {
+    return slots_bytes >= packed_bytes + kLeastSavedBytes &&
+           static_cast<double>(slots_bytes) > kMostForSlots * static_cast<double>(packed_bytes);
+  };
+  if (arrangements.size() > 1 && !costs_too_much(bytes_of(arrangements.back().header, arrangements.back().options)))
+    arrangements.pop_back();
   std::vector<planner::Option> packed;
   for (const planner::Option& option : rows.options)
     if (option.back_to_back) packed.push_back({option.codec, *option.back_to_back, option.decode_cost});
-  const planner::Option* const in_slots = planner::cheapest(rows.options, options_.objective);
-  const planner::Option* const back_to_back = planner::cheapest(packed, options_.objective);
-  if (in_slots == nullptr || back_to_back == nullptr || rows.header.geometry.row_bytes < kLeastPackedRowBytes) return;
-  const std::uint64_t packed_bytes = back_to_back->priced.stored_bytes();
-  const std::uint64_t slots_bytes =
-      std::min(in_slots->priced.stored_bytes(), planner::price_raw(rows.header).stored_bytes());
-  if (slots_bytes < packed_bytes + kLeastSavedBytes) return;
-  if (static_cast<double>(slots_bytes) <= kMostForSlots * static_cast<double>(packed_bytes)) return;
+  if (packed.empty() || rows.header.geometry.row_bytes < kLeastPackedRowBytes) return;
+  if (!costs_too_much(planner::cheapest(packed, options_.objective)->priced.stored_bytes())) return;
   rows.header.packing = Packing::kPacked;
   rows.options = std::move(packed);
 }

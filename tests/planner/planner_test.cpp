@@ -271,6 +271,24 @@ TEST(Packing, IsThatOfThePlanOrTheWish) {
   }
 }
 
+TEST(Packing, LeftOpenSharesTheStorageOfRepeatsWhereSlotsCostTooMuch) {
+  const OwnedTensor repeated = make_tensor(DType::kBF16, {3000, 128}, Values::kRepeatedRows, 10);
+  const CompressedTensor open = compress(repeated.view());
+  EXPECT_EQ(open.packing(), Packing::kPacked);
+  EXPECT_EQ(open.stored_bytes(), compress(repeated.view(), with(Packing::kPacked)).stored_bytes());
+  std::vector<std::byte> out(repeated.data.size());
+  open.decompress(out);
+  EXPECT_EQ(out, repeated.data);
+
+  // One row in 25 repeats another: slots cost less than 6 % more.
+  OwnedTensor few = make_tensor(DType::kBF16, {3000, 256}, Values::kNormal, 10);
+  for (std::ptrdiff_t row = 0; row < 3000; row += 25) std::copy_n(few.data.begin(), 512, few.data.begin() + 512 * row);
+  EXPECT_EQ(compress(few.view()).packing(), Packing::kSlotted);
+  // Rows that are short.
+  const OwnedTensor narrow = make_tensor(DType::kBF16, {3000, 64}, Values::kRepeatedRows, 10);
+  EXPECT_EQ(compress(narrow.view()).packing(), Packing::kSlotted);
+}
+
 TEST(Repeats, ShareStorageWhereThatPays) {
   for (const DType dtype : {DType::kBF16, DType::kF32, DType::kU8}) {
     const OwnedTensor raw = make_tensor(dtype, {3000, 128}, Values::kRepeatedRows, 10);
