@@ -60,8 +60,8 @@ struct CompressOptions {
   Objective objective = Objective::kStorage;
 
   /// Without one rows have slots, unless those would take more than 6 % (and 1 KiB) more than rows back to back, of
-  /// which repeated ones are stored once: then the tensor is packed, with a tile for each row, and read-only. Rows below 256 bytes have slots in any case: to
-  /// find them takes much of the time that it takes to gather them.
+  /// which repeated ones are stored once: then the tensor is packed, with a tile for each row, and read-only. Rows
+  /// below 256 bytes have slots in any case: to find them takes much of the time that it takes to gather them.
   std::optional<Packing> packing = {};
 
   /// How many of the last dimensions make a row, the unit of random access.
