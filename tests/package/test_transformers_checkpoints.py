@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from pathlib import Path
@@ -275,10 +276,15 @@ def test_corrupted_payload(broken: Path) -> None:
     header = 8 + int.from_bytes(raw[:8], "little")
     entries = json.loads(raw[8:header])
     largest = max((k for k in entries if k != "__metadata__"), key=lambda k: np.diff(entries[k]["data_offsets"])[0])
-    raw[header + entries[largest]["data_offsets"][1] - 200] ^= 1
-    shard.write_bytes(raw)
-    both_fail(broken, sb.CorruptError, shard.name, largest.removesuffix(".stillbit"))
-    sbt.load(broken, verify=False)
+    end = header + entries[largest]["data_offsets"][1]
+    for offset in range(end - 200, end - 4000, -100):
+        shard.write_bytes(raw[:offset] + bytes([raw[offset] ^ 1]) + raw[offset + 1 :])
+        with contextlib.suppress(sb.CorruptError):
+            sbt.load(broken, verify=False)
+            break
+    else:
+        pytest.fail("each bit is one that a structure depends on")
+    both_fail(broken, sb.CorruptError, shard.name, largest.removesuffix(".stillbit"), "checksum")
 
 
 def test_config_says_compressed_but_files_are_plain(broken: Path) -> None:
