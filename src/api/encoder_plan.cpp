@@ -40,12 +40,14 @@ constexpr std::uint64_t kLeastPackedRowBytes = 256;
 /// From this share of repeats in a sample on all rows are searched for them.
 constexpr double kWorthwhileRepeats = 1.0 / 32;
 
-/// Whole short rows of `wanted_bytes` together, or parts of long ones; rows where they have slots.
+/// Whole short rows of up to `wanted_bytes` together, or of one more row, so that the last tile has as many or nearly;
+/// parts of long rows; rows where they have slots.
 std::uint64_t choose_tile_bytes(const RowGeometry& geometry, Packing packing, std::uint64_t wanted_bytes) {
   if (packing == Packing::kSlotted) return geometry.row_bytes;
   if (geometry.row_bytes > kMaxCountedRowBytes) return kLongTileBytes;
-  const std::uint64_t num_rows = std::min(ceil_div(wanted_bytes, geometry.row_bytes), geometry.num_rows);
-  return num_rows * geometry.row_bytes;
+  const std::uint64_t most_rows = std::min(ceil_div(wanted_bytes, geometry.row_bytes), geometry.num_rows);
+  const std::uint64_t num_tiles = most_rows == 0 ? 0 : ceil_div(geometry.num_rows, most_rows);
+  return num_tiles == 0 ? 0 : ceil_div(geometry.num_rows, num_tiles) * geometry.row_bytes;
 }
 
 /// Tiles of codecs for bulk: what a tile begins and ends with, some 40 bytes, is then less than 0.1 % of it.
