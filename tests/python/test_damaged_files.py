@@ -59,7 +59,10 @@ def small(stillbit: Stillbit, tmp_path: Path) -> Callable[[str], bytes]:
         tensors = {"ibp": Tensor("U32", rows.shape, rows.tobytes()), "raw": make_tensor("U8", (3,))}
         source = write_tensors(tmp_path / "small.safetensors", tensors, {"author": "me"})
         info = info_of(
-            stillbit("compress", source, "-o", tmp_path / "packed.safetensors", "--packing", packing, "--json")
+            stillbit(
+                *("compress", source, "-o", tmp_path / "packed.safetensors"),
+                *("--codec", "ibp", "--packing", packing, "--json"),
+            )
         )
         assert [tensor["codec"] for tensor in info["tensors"]] == ["ibp", "raw"]
         return (tmp_path / "packed.safetensors").read_bytes()
