@@ -20,9 +20,6 @@ constexpr std::uint64_t kPastCachesRowBytes = 256;
 /// Output bytes of one task; less than two tasks are not worth a thread.
 constexpr std::uint64_t kTaskBytes = std::uint64_t{256} << 10;
 
-/// The same past the caches, of which each task waits at its end for what is on its way.
-constexpr std::uint64_t kTaskBytesPastCaches = std::uint64_t{2} << 20;
-
 /// The same where what was expanded is copied from: the more there is of it, the better. What a second-level cache has.
 constexpr std::uint64_t kTaskBytesWithRepeats = std::uint64_t{1} << 20;
 

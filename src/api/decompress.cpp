@@ -37,16 +37,12 @@ struct Task {
   Joint* joint;  ///< null where the task is the tensor
 };
 
-/// A task of a large tensor: when one ends that writes past the caches, what is on its way is waited for.
-constexpr std::uint64_t kLargeTaskBytes = std::uint64_t{2} << 20;
-constexpr std::uint64_t kTasksOfLarge = 16;
-
 /// How many bytes a task expands. Where pieces of a checksum do not end with tiles, two tasks expand one: with several
 /// tiles each that does not matter.
 std::uint64_t task_bytes(const CompressedTensor::Impl& impl) {
   const std::uint64_t tile_bytes = impl.header.codec == Codec::kRaw ? 0 : impl.header.tile_bytes;
-  const bool is_large = impl.header.geometry.num_bytes() >= kTasksOfLarge * kLargeTaskBytes;
-  return align_up(std::max(4 * tile_bytes, is_large ? kLargeTaskBytes : kChecksumPieceBytes), kChecksumPieceBytes);
+  const bool is_large = impl.header.geometry.num_bytes() >= cpu::kPastCachesBytes;
+  return align_up(std::max(4 * tile_bytes, is_large ? kTaskBytesPastCaches : kChecksumPieceBytes), kChecksumPieceBytes);
 }
 
 void add_tasks(std::size_t request, const CompressedTensor::Impl& impl, std::deque<Joint>& joints,

@@ -10,8 +10,11 @@
 
 namespace stillbit {
 
-/// Tiles that are found before the codec expands them together: past the caches, where each call waits at its end for
-/// what is on its way, and otherwise.
+/// Output bytes of a task past the caches: when it ends, what is on its way is waited for.
+inline constexpr std::uint64_t kTaskBytesPastCaches = std::uint64_t{2} << 20;
+
+/// Tiles that are found before the codec expands them together: past the caches, where each call ends so, too, and
+/// otherwise.
 inline constexpr std::uint64_t kBatchTilesPastCaches = 256;
 inline constexpr std::uint64_t kBatchTiles = 32;
 
