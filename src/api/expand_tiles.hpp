@@ -45,6 +45,7 @@ class Requests {
       reader_.prefetch_tail(tile_of_(num_tails_));
   }
 
+  std::uint64_t locate_run(std::uint64_t, std::uint64_t, StoredRow*) const { return 0; }
   packing::RowReader::Place locate(std::uint64_t i, packing::RowReader::Scratch& scratch, StoredRow& found) const {
     return reader_.locate(tile_of_(i), scratch, found);
   }
@@ -69,6 +70,7 @@ class IndexedRequests {
       ranges_[num_rows_ % kMostAhead] = reader_.request(tile_of_(num_rows_));
   }
 
+  std::uint64_t locate_run(std::uint64_t, std::uint64_t, StoredRow*) const { return 0; }
   packing::RowReader::Place locate(std::uint64_t i, packing::RowReader::Scratch& scratch, StoredRow& found) const {
     return reader_.locate(ranges_[i % kMostAhead], scratch, found);
   }
@@ -92,6 +94,9 @@ class NoRequests {
 
   void keep_ahead_of(std::uint64_t) {}
 
+  std::uint64_t locate_run(std::uint64_t first, std::uint64_t count, StoredRow* found) const {
+    return reader_.has_map() ? 0 : reader_.locate_run(tile_of_(first), count, found);
+  }
   packing::RowReader::Place locate(std::uint64_t i, packing::RowReader::Scratch& scratch, StoredRow& found) const {
     return reader_.locate(tile_of_(i), scratch, found);
   }
@@ -114,7 +119,7 @@ Result<void> expand_in_batches(const Decoder& decoder, std::uint64_t count, std:
     requests.keep_ahead_of(first);
     const std::uint64_t most = std::min(kBatch, count - first);
     scratch.clear();
-    std::uint64_t num_tiles = 0;
+    std::uint64_t num_tiles = requests.locate_run(first, most, batch);
     for (; num_tiles < most; ++num_tiles) {
       const Place place = requests.locate(first + num_tiles, scratch, batch[num_tiles]);
       if (place == Place::kCorrupt) return corrupt_row(decoder, tile_of(first + num_tiles));

@@ -48,6 +48,8 @@ class LineWriter {
     fill(others_);
   }
 
+  void request_ahead() {}
+
   /// Writes 64 bytes behind those that were written before.
   void put(__m512i bytes) {
     const __m512i turned = _mm512_permutexvar_epi8(turn_, bytes);
@@ -111,6 +113,13 @@ class VectorWriter {
   static constexpr bool kPastCaches = false;
 
   explicit VectorWriter(std::byte* dst) : dst_(dst) {}
+
+  /// Requests a line that will be written, into the first cache: a store that has to wait for it keeps those behind it
+  /// waiting, too.
+  void request_ahead() {
+    constexpr std::uint64_t kAhead = 512;
+    __builtin_prefetch(dst_ + kAhead);
+  }
 
   void put(__m512i bytes) {
     _mm512_storeu_si512(dst_, bytes);

@@ -139,6 +139,21 @@ RowReader::Place RowReader::packed_row(const Range& range, Scratch& scratch, Sto
   return readable(rows_.data() + range.begin, num_bytes, num_bytes == tiles_.row_bytes, scratch, found);
 }
 
+std::uint64_t RowReader::locate_run(std::uint64_t row, std::uint64_t count, StoredRow* found) const noexcept {
+  if (!has_index() || row >= tiles_.num_rows) return 0;
+  // Behind the last row there is no start.
+  const std::uint64_t most = std::min(count, tiles_.num_rows - 1 - row);
+  std::uint64_t begin = packed_start(row);
+  for (std::uint64_t i = 0; i < most; ++i) {
+    const std::uint64_t end = packed_start(row + i + 1);
+    const std::uint64_t num_bytes = end - begin;
+    if (num_bytes > tiles_.row_bytes || end > whole_rows_end_) return i;
+    found[i] = {rows_.data() + begin, num_bytes, num_bytes == tiles_.row_bytes};
+    begin = end;
+  }
+  return most;
+}
+
 RowReader::Place RowReader::locate_any(std::uint64_t row, Scratch& scratch, StoredRow& found) const {
   if (packing_ == Packing::kSlotted) return locate_slotted(row, scratch, found);
   if (index_bits_ != 0 && row == scratch.next_row_ && row + 1 < tiles_.num_rows) {

@@ -57,6 +57,10 @@ class RowReader {
     return locate_any(row, scratch, found);
   }
 
+  /// Finds packed rows that follow each other, from stored row `row` on: up to the first one, of `count` at most, that
+  /// is corrupt or cannot be read in place. Returns how many these are; of rows without an index none.
+  std::uint64_t locate_run(std::uint64_t row, std::uint64_t count, StoredRow* found) const noexcept;
+
   /// Whether rows are found by an index, which is read once for each: `request` first, and `locate` what it returned.
   [[nodiscard]] bool has_index() const noexcept { return entry_bytes_ > 0; }
 

@@ -75,10 +75,15 @@ inline std::uint64_t count_first_tier(const RowLayout& layout, const std::byte* 
   return num_escapes;
 }
 
-/// Puts the bytes at `next`, in order, into the lanes that were found. The load is kept apart from the expansion: as
-/// one instruction they take several times as long (AMD Zen 4).
+/// Puts the bytes at `next`, in order, into the lanes that were found, which are mostly few: whole vectors would cross
+/// a line more often. The load is kept apart from the expansion: as one instruction they take several times as long
+/// (AMD Zen 4).
 inline __m512i expand(__m512i symbols, __mmask64 found, const std::uint8_t* next) {
-  __m512i bytes = _mm512_loadu_si512(next);  // NOLINT(misc-const-correctness): may be changed below
-  __asm__("" : "+v"(bytes));
-  return _mm512_mask_expand_epi8(symbols, found, bytes);
+  constexpr std::uint64_t kFew = 32;
+  if (__builtin_expect(count_of(found) > kFew, 0))
+    return _mm512_mask_expand_epi8(symbols, found, _mm512_loadu_si512(next));
+  // NOLINTNEXTLINE(misc-const-correctness): may be changed below
+  __m512i few = _mm512_castsi256_si512(_mm256_loadu_si256(reinterpret_cast<const __m256i*>(next)));
+  __asm__("" : "+v"(few));
+  return _mm512_mask_expand_epi8(symbols, found, few);
 }

@@ -33,12 +33,12 @@ constexpr std::uint64_t symbol_room(std::uint64_t num_columns) {
 /// ones, behind which nobody requested a line, so that it is not touched (StoredBytes).
 enum class Rows { kInOrder, kGathered };
 
-/// The tiers that trained weights mostly get: known to the compiler.
+/// As many tiers as trained weights mostly get: known to the compiler.
 struct UsualTiers {
-  explicit UsualTiers(const RowLayout&) {}
+  const RowLayout& layout;
 
   [[nodiscard]] static constexpr unsigned count() { return 3; }
-  [[nodiscard]] static constexpr unsigned bits(unsigned tier) { return tier == 2 ? 3 : 2; }
+  [[nodiscard]] unsigned bits(unsigned tier) const { return layout.tier_bits[tier]; }
 };
 
 /// A tier behind the first: what its codes need to be taken apart and looked up, set up once for many rows. Codes that

@@ -26,8 +26,6 @@ struct JoinConstants {
         from_bit(_mm512_loadu_si512(layout.unpacking.from_bit)),
         fixed_mask(Lanes<Word>::set(layout.unpacked_mask)),
         symbol_mask(Lanes<Word>::set(layout.shape.symbol_mask << layout.shape.symbol_at)),
-        symbol_byte_mask{byte_of(layout.shape.symbol_mask << layout.shape.symbol_at),
-                         byte_of(layout.shape.symbol_mask << layout.shape.symbol_at >> 8)},
         sign_mask(Lanes<Word>::set(layout.shape.sign_mask)),
         sign_shift(shift_count(layout.shape.symbol_bits)) {
     if (is_turned) symbol_of_code = turn(symbol_of_code);
@@ -53,7 +51,6 @@ struct JoinConstants {
   __m512i from_bit;
   __m512i fixed_mask;
   __m512i symbol_mask;
-  __m512i symbol_byte_mask[2];  ///< of the low and the high byte of words of two
   __m512i sign_mask;
   __m128i sign_shift;
 };
@@ -74,6 +71,9 @@ class Joiner {
                                                     std::uint8_t shift, Writer& writer) const {
     State at{row, writer, row.begin, row.begin + c_.fixed_bytes, next, byte_of(shift)};
     std::uint64_t first = 0;
+    while (first + 2 * kLanes <= c_.num_inner_columns) {
+      for (unsigned i = 0; i < 2; ++i, first += kLanes) join_block<true>(at, first);
+    }
     for (; first < c_.num_inner_columns; first += kLanes) join_block<true>(at, first);
     for (; first < c_.num_columns; first += kLanes) join_block<false>(at, first);
     writer = at.writer;
@@ -116,6 +116,7 @@ class Joiner {
     };
     const auto put = [&](auto lanes, __m512i words) __attribute__((always_inline)) {
       if constexpr (std::is_same_v<decltype(lanes), AllLanes>) {
+        at.writer.request_ahead();
         at.writer.put(words);
       } else {
         at.writer.put_some(words, count_of(lanes) * sizeof(Word));
@@ -126,10 +127,10 @@ class Joiner {
       __m512i field = load(at.fixed);  // NOLINT(misc-const-correctness): may be changed below
       __asm__("" : "+v"(field));       // loaded once: it may cross a line
       at.fixed += kLanes;
-      const __m512i low = selected(c_.symbol_byte_mask[0], symbols, field);
-      const __m512i high = selected(c_.symbol_byte_mask[1], symbols, field);
       for_each_vector<Word>(first, end, [&](unsigned part, std::uint64_t, auto lanes) {
-        put(lanes, _mm512_permutex2var_epi8(low, interleaved(part), high));
+        const __m512i places = symbol_places(part);
+        put(lanes,
+            selected(c_.symbol_mask, _mm512_permutexvar_epi8(places, symbols), _mm512_permutexvar_epi8(places, field)));
       });
     } else {
       for_each_vector<Word>(first, end, [&](unsigned part, std::uint64_t, auto lanes) {
@@ -148,13 +149,6 @@ class Joiner {
     symbols = _mm512_add_epi8(symbols, row_shift);
     if (c_.column_shifts == nullptr) return symbols;
     return _mm512_add_epi8(symbols, _mm512_loadu_si512(c_.column_shifts + first));
-  }
-
-  /// Which bytes of two vectors make words of two bytes, for either half of them.
-  static __m512i interleaved(unsigned part) {
-    const __m512i word_in_half = _mm512_and_si512(_mm512_srli_epi16(lane_numbers(), 1), byte_of(0x1F));
-    const __m512i from_second = _mm512_set1_epi16(0x4000);
-    return _mm512_or_si512(_mm512_or_si512(word_in_half, from_second), byte_of(32 * part));
   }
 
   /// Which symbol each byte of a vector of words takes.

@@ -48,21 +48,20 @@ __attribute__((noinline)) std::uint64_t decode_with(const RowLayout& layout, boo
 template <class Word>
 constexpr Join kUsualJoin = sizeof(Word) == 2 ? Join::kByteOfTwo : Join::kWholeBytes;
 
+/// Of the first tier's codes.
+constexpr unsigned kUsualWidth = 2;
+
 template <class Word>
 inline bool is_usual(const RowLayout& layout, bool is_turned) {
   if (sizeof(Word) == 1 || !is_turned || join_for<Word>(layout) != kUsualJoin<Word>) return false;
-  if (layout.num_tiers != UsualTiers::count()) return false;
-  for (unsigned i = 0; i < UsualTiers::count(); ++i) {
-    if (layout.tier_bits[i] != UsualTiers::bits(i)) return false;
-  }
-  return true;
+  return layout.num_tiers == UsualTiers::count() && layout.tier_bits[0] == kUsualWidth;
 }
 
 /// Decodes rows up to the first one that is raw or malformed. Returns how many these are.
 template <class Word, bool kPastCaches>
 std::uint64_t decode_group(const RowLayout& layout, const StoredRow* rows, std::uint64_t num_rows, std::byte* dst) {
   using Writer = std::conditional_t<kPastCaches, LineWriter, VectorWriter>;
-  using Usual = Joiner<Word, Writer, kUsualJoin<Word>, true, 2>;
+  using Usual = Joiner<Word, Writer, kUsualJoin<Word>, true, kUsualWidth>;
   using Any = AnyJoiner<Word, Writer>;
   const bool is_turned = !layout.row_shifts && layout.column_shifts == nullptr;
   const bool usual = is_usual<Word>(layout, is_turned);
