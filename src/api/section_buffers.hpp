@@ -31,7 +31,15 @@ class BufferSink final : public SectionSink {
   void renew_rows(std::uint64_t num_bytes) { has_new_rows_ = buffers_.rows.renew(num_bytes); }
 
   Result<void> write(format::Section section, std::uint64_t offset, Bytes bytes) override {
-    if (section == format::Section::kPlan || bytes.empty()) return {};
+    write_some(section, offset, bytes);
+    cpu::finish_copies();
+    return {};
+  }
+
+  /// As `write`; the thread waits with `cpu::finish_copies` for all that it has written so. To wait for each few KB
+  /// takes longer than to copy them.
+  void write_some(format::Section section, std::uint64_t offset, Bytes bytes) {
+    if (section == format::Section::kPlan || bytes.empty()) return;
     Buffer& buffer = buffer_of(section);
     // The system has just cleared new memory, and left it in the caches.
     const bool is_in_caches = section == format::Section::kRows && has_new_rows_;
@@ -40,7 +48,6 @@ class BufferSink final : public SectionSink {
     } else {
       std::memcpy(buffer.data() + offset, bytes.data(), bytes.size());
     }
-    return {};
   }
 
  private:

@@ -12,14 +12,16 @@ std::uint64_t decode_staged(const RowCodec& codec, std::uint64_t row_bytes, cons
   if (row_bytes > kStagedBytes) return codec.decode(rows, num_rows, dst);
   alignas(64) std::byte staged[kStagedBytes + RowCodec::kSlack];
   const std::uint64_t most = kStagedBytes / row_bytes;
-  for (std::uint64_t first = 0; first < num_rows;) {
+  std::uint64_t first = 0;
+  for (bool is_sound = true; is_sound && first < num_rows;) {
     const std::uint64_t wanted = std::min(most, num_rows - first);
     const std::uint64_t num_decoded = codec.decode(rows + first, wanted, staged);
     cpu::copy_past_caches({staged, num_decoded * row_bytes}, dst + first * row_bytes);
     first += num_decoded;
-    if (num_decoded < wanted) return first;
+    is_sound = num_decoded == wanted;
   }
-  return num_rows;
+  cpu::finish_copies();
+  return first;
 }
 
 std::uint64_t estimated_bytes(const RowCodec& codec, const PlanInput& input) {

@@ -26,6 +26,9 @@ void copy_past_caches(Bytes bytes, std::byte* dst) noexcept {
     for (unsigned i = 0; i < 4; ++i) _mm_stream_si128(to + i, part[i]);
   }
   std::memcpy(dst, src, left);
+}
+
+void finish_copies() noexcept {
   _mm_sfence();
 }
 
@@ -34,6 +37,8 @@ void copy_past_caches(Bytes bytes, std::byte* dst) noexcept {
 void copy_past_caches(Bytes bytes, std::byte* dst) noexcept {
   std::memcpy(dst, bytes.data(), bytes.size());
 }
+
+void finish_copies() noexcept {}
 
 #endif
 

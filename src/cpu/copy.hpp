@@ -10,7 +10,10 @@ namespace stillbit::cpu {
 inline constexpr std::uint64_t kPastCachesBytes = std::uint64_t{32} << 20;
 
 /// Copies bytes past the caches, for memory that is far larger than they are and will not be read soon: it is then not
-/// read before it is written, which halves what the copy costs.
+/// read before it is written, which halves what the copy costs. Other threads may read it after `finish_copies`.
 void copy_past_caches(Bytes bytes, std::byte* dst) noexcept;
+
+/// Waits until what this thread has copied past the caches is there.
+void finish_copies() noexcept;
 
 }  // namespace stillbit::cpu

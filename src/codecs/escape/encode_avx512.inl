@@ -29,9 +29,9 @@ inline bool split_symbols<std::uint32_t>(const RowLayout& layout, const std::byt
   return split_symbols_wide<std::uint32_t>(layout, row, symbols);
 }
 
-inline void count_beyond(const RowLayout& layout, const std::uint8_t* symbols, std::uint64_t shift,
-                         std::uint64_t* num_beyond) {
-  const Table tier_of(layout.tier_of_symbol);
+template <class TierTable>
+inline void count_beyond(const RowLayout& layout, const TierTable& tier_of, const std::uint8_t* symbols,
+                         std::uint64_t shift, std::uint64_t* num_beyond) {
   const __m512i mask = byte_of(layout.shape.symbol_mask);
   const __m512i by = byte_of(shift);
   const __m512i one = byte_of(1);
@@ -50,6 +50,12 @@ inline void count_beyond(const RowLayout& layout, const std::uint8_t* symbols, s
   num_beyond[0] = beyond_first;
   num_beyond[1] = beyond_second;
   num_beyond[2] = beyond_third;
+}
+
+inline void count_beyond(const RowLayout& layout, const std::uint8_t* symbols, std::uint64_t shift,
+                         std::uint64_t* num_beyond) {
+  with_table(layout, layout.tier_of_symbol, layout.num_tiers,
+             [&](const auto& tier_of) { count_beyond(layout, tier_of, symbols, shift, num_beyond); });
 }
 
 /// The fields of 64 bytes of words, at the words' low ends.
@@ -132,31 +138,96 @@ inline __m512i low_bytes(const __m512i (&words)[4]) {
   return _mm512_inserti64x4(low, _mm512_castsi512_si256(high), 1);
 }
 
-/// `split_row` where fields are as wide as all but one byte of a word: those of bf16 and f32 with their sign.
+/// Takes 64 words apart whose fields are as wide as all but one byte of a word: those of bf16 and f32 with their sign.
 template <class Word>
+struct WideFields {
+  explicit WideFields(const RowLayout& layout)
+      : fields(layout.shape),
+        mask(byte_of(layout.shape.symbol_mask)),
+        symbol_at(shift_count(layout.shape.symbol_at)),
+        forbidden(Lanes<Word>::set(layout.shape.forbidden)) {}
+
+  void take(const __m512i (&words)[sizeof(Word)]) {
+#pragma GCC unroll 4
+    for (unsigned part = 0; part < sizeof(Word); ++part) {
+      all = _mm512_or_si512(all, words[part]);
+      shifted[part] = Lanes<Word>::shift_right(words[part], symbol_at);
+      field[part] = fields.of(words[part]);
+    }
+  }
+  [[nodiscard]] __m512i symbols() const { return _mm512_and_si512(low_bytes(shifted), mask); }
+  [[nodiscard]] __m512i plane(unsigned i) const { return plane_vector<Word, sizeof(Word) - 1>(field, i); }
+  [[nodiscard]] bool are_sound() const { return _mm512_test_epi64_mask(all, forbidden) == 0; }
+
+  LowFields<Word> fields;
+  __m512i mask;
+  __m128i symbol_at;
+  __m512i forbidden;
+  __m512i all = _mm512_setzero_si512();
+  __m512i shifted[sizeof(Word)];
+  __m512i field[sizeof(Word)];
+};
+
+/// The same where the symbol is the exponent, and no bit is left out.
+template <class Word>
+struct Floats;
+
+template <>
+struct Floats<std::uint16_t> {
+  explicit Floats(const RowLayout&) {}
+
+  void take(const __m512i (&words)[2]) {
+    low = plane_vector<std::uint16_t, 1>(words, 0);
+    const __m512i from = _mm512_add_epi8(_mm512_loadu_si512(kPlaneBytes<2, 1>.from[0]), byte_of(1));
+    high = _mm512_permutex2var_epi8(words[0], from, words[1]);
+  }
+  [[nodiscard]] __m512i symbols() const {
+    constexpr int kFirstOrSecondUnderThird = 0xF8;  // a | (b & c)
+    return _mm512_ternarylogic_epi64(_mm512_add_epi8(high, high), _mm512_srli_epi16(low, 7), byte_of(1),
+                                     kFirstOrSecondUnderThird);
+  }
+  [[nodiscard]] __m512i plane(unsigned) const { return selected(byte_of(0x80), high, low); }
+  [[nodiscard]] static bool are_sound() { return true; }
+
+  __m512i low;   ///< bytes of words: the exponent's last bit, and the mantissa
+  __m512i high;  ///< the sign, and the rest of the exponent
+};
+
+template <>
+struct Floats<std::uint32_t> {
+  explicit Floats(const RowLayout&) {}
+
+  void take(const __m512i (&words)[4]) {
+#pragma GCC unroll 4
+    for (unsigned part = 0; part < 4; ++part) {
+      shifted[part] = _mm512_srli_epi32(words[part], 23);
+      field[part] = selected(_mm512_set1_epi32(1 << 23), _mm512_srli_epi32(words[part], 8), words[part]);
+    }
+  }
+  [[nodiscard]] __m512i symbols() const { return low_bytes(shifted); }
+  [[nodiscard]] __m512i plane(unsigned i) const { return plane_vector<std::uint32_t, 3>(field, i); }
+  [[nodiscard]] static bool are_sound() { return true; }
+
+  __m512i shifted[4];
+  __m512i field[4];  ///< with bits above it
+};
+
+/// `split_row` of such words.
+template <class Word, class Parts>
 inline bool split_wide_fields(const RowLayout& layout, const std::byte* row, std::uint8_t* symbols, std::byte* dst) {
   constexpr unsigned kFieldBytes = sizeof(Word) - 1;
   constexpr unsigned kWords = 64 / sizeof(Word);
-  const LowFields<Word> fields(layout.shape);
-  const __m512i mask = byte_of(layout.shape.symbol_mask);
-  const __m128i symbol_at = shift_count(layout.shape.symbol_at);
-  __m512i all = _mm512_setzero_si512();
+  Parts parts(layout);
   // Stores what 64 words have, or fewer and zeros; words_of(part) is one of their vectors.
   const auto split = [&](std::uint64_t first, std::uint64_t count, auto words_of) __attribute__((always_inline)) {
-    __m512i shifted[sizeof(Word)];
-    __m512i field[sizeof(Word)];
+    __m512i words[sizeof(Word)];
 #pragma GCC unroll 4
-    for (unsigned part = 0; part < sizeof(Word); ++part) {
-      const __m512i words = words_of(part);
-      all = _mm512_or_si512(all, words);
-      shifted[part] = Lanes<Word>::shift_right(words, symbol_at);
-      field[part] = fields.of(words);
-    }
-    _mm512_storeu_si512(symbols + first, _mm512_and_si512(low_bytes(shifted), mask));
+    for (unsigned part = 0; part < sizeof(Word); ++part) words[part] = words_of(part);
+    parts.take(words);
+    _mm512_storeu_si512(symbols + first, parts.symbols());
 #pragma GCC unroll 4
     for (unsigned i = 0; i < kFieldBytes; ++i) {
-      if (64 * i < count * kFieldBytes)
-        _mm512_storeu_si512(dst + first * kFieldBytes + 64 * i, plane_vector<Word, kFieldBytes>(field, i));
+      if (64 * i < count * kFieldBytes) _mm512_storeu_si512(dst + first * kFieldBytes + 64 * i, parts.plane(i));
     }
   };
   std::uint64_t first = 0;
@@ -170,12 +241,16 @@ inline bool split_wide_fields(const RowLayout& layout, const std::byte* row, std
     split(first, layout.num_columns - first,
           [&](unsigned part) { return Lanes<Word>::load(words + 64 * part, lanes >> (part * kWords)); });
   }
-  return _mm512_test_epi64_mask(all, Lanes<Word>::set(layout.shape.forbidden)) == 0;
+  return parts.are_sound();
 }
 
 template <class Word>
 inline bool split_row_wide(const RowLayout& layout, const std::byte* row, std::uint8_t* symbols, std::byte* dst) {
-  if (layout.shape.fixed_bits == 8 * (sizeof(Word) - 1)) return split_wide_fields<Word>(layout, row, symbols, dst);
+  if (layout.shape.fixed_bits == 8 * (sizeof(Word) - 1)) {
+    const bool are_floats = layout.shape.symbol_bits == 8;
+    return are_floats ? split_wide_fields<Word, Floats<Word>>(layout, row, symbols, dst)
+                      : split_wide_fields<Word, WideFields<Word>>(layout, row, symbols, dst);
+  }
   pack_fields<Word>(layout, row, dst);
   return split_symbols<Word>(layout, row, symbols);
 }
@@ -217,10 +292,9 @@ inline void store_in_turn(std::byte* dst, __m512i codes) {
   _mm512_storeu_si512(dst, _mm512_maskz_compress_epi8(low_mask(kWidth) * in_each_word<std::uint8_t>(1), eights));
 }
 
-template <unsigned kWidth>
-inline std::uint64_t encode_tier_of(const std::uint8_t* code_of_symbol, bool in_blocks, const std::uint8_t* symbols,
+template <unsigned kWidth, class CodeTable>
+inline std::uint64_t encode_tier_of(const CodeTable& code_of, bool in_blocks, const std::uint8_t* symbols,
                                     std::uint64_t count, std::byte* codes, std::uint8_t* beyond) {
-  const Table code_of(code_of_symbol);
   std::uint8_t* next = beyond;
   const auto move_escapes = [&](__m512i symbol, __mmask64 escapes) {
     _mm512_storeu_si512(next, _mm512_maskz_compress_epi8(escapes, symbol));
@@ -243,15 +317,19 @@ inline std::uint64_t encode_tier_of(const std::uint8_t* code_of_symbol, bool in_
 
 inline std::uint64_t encode_tier(const RowLayout& layout, unsigned tier, const std::uint8_t* symbols,
                                  std::uint64_t count, std::byte* codes, std::uint8_t* beyond) {
-  const std::uint8_t* code_of = layout.code_of_symbol[tier];
+  const auto encode_with_width = [&](auto width) {
+    return with_table(layout, layout.code_of_symbol[tier], 0, [&](const auto& code_of) {
+      return encode_tier_of<width.value>(code_of, tier == 0, symbols, count, codes, beyond);
+    });
+  };
   switch (layout.tier_bits[tier]) {
     case 1:
-      return encode_tier_of<1>(code_of, tier == 0, symbols, count, codes, beyond);
+      return encode_with_width(Constant<1>());
     case 2:
-      return encode_tier_of<2>(code_of, tier == 0, symbols, count, codes, beyond);
+      return encode_with_width(Constant<2>());
     case 3:
-      return encode_tier_of<3>(code_of, tier == 0, symbols, count, codes, beyond);
+      return encode_with_width(Constant<3>());
     default:
-      return encode_tier_of<4>(code_of, tier == 0, symbols, count, codes, beyond);
+      return encode_with_width(Constant<4>());
   }
 }

@@ -1,12 +1,6 @@
 // The symbols of the first tier's escapes by AVX-512: found for a row before it is put together. Included by
 // kernels_avx512.cpp, behind decode_avx512.inl.
 
-/// The bits of `a` where `mask` has ones, and elsewhere those of `b`.
-inline __m512i selected(__m512i mask, __m512i a, __m512i b) {
-  constexpr int kSecondWhereFirstElseThird = 0xCA;
-  return _mm512_ternarylogic_epi64(mask, a, b, kSecondWhereFirstElseThird);
-}
-
 /// Each byte rotated to the left by `count`, below 8: how symbols are *turned* to fit into words, where a symbol lies
 /// in two bytes.
 class Turn {

@@ -39,6 +39,12 @@ inline __m512i byte_of(std::uint64_t value) {
   return _mm512_set1_epi8(static_cast<char>(value));
 }
 
+/// The bits of `a` where `mask` has ones, and elsewhere those of `b`.
+inline __m512i selected(__m512i mask, __m512i a, __m512i b) {
+  constexpr int kSecondWhereFirstElseThird = 0xCA;
+  return _mm512_ternarylogic_epi64(mask, a, b, kSecondWhereFirstElseThird);
+}
+
 /// A table of 256 bytes, for symbols of 8 bits.
 struct Table {
   __m512i part[4];
@@ -52,6 +58,27 @@ struct Table {
     return _mm512_mask_blend_epi8(_mm512_movepi8_mask(symbols), low, high);
   }
 };
+
+/// The same where all but the entries of 63 symbols, from `first` on, are alike.
+struct NearTable {
+  __m512i first_symbol;
+  __m512i part;
+
+  NearTable(const std::uint8_t* entries, std::uint64_t first, std::uint64_t other)
+      : first_symbol(byte_of(first)),
+        part(_mm512_mask_mov_epi8(byte_of(other), low_mask(63), _mm512_loadu_si512(entries + first))) {}
+
+  [[nodiscard]] __m512i operator()(__m512i symbols) const {
+    return _mm512_permutexvar_epi8(_mm512_min_epu8(_mm512_sub_epi8(symbols, first_symbol), byte_of(63)), part);
+  }
+};
+
+/// Calls `body` with a table of entries that are `other` for symbols that no tier has.
+template <class Body>
+inline __attribute__((always_inline)) auto with_table(const RowLayout& layout, const std::uint8_t* entries,
+                                                      std::uint64_t other, const Body& body) {
+  return layout.tiers_are_near ? body(NearTable(entries, layout.first_near_symbol, other)) : body(Table(entries));
+}
 
 /// Stands for a mask of all lanes.
 struct AllLanes {};

@@ -226,6 +226,16 @@ void RowLayoutStorage::lay_out_symbols(const Plan& plan) {
   }
   layout_.beyond_of_symbol = beyond_of_symbol_.data();
   if (plan.symbol_bits > 8) return;
+  std::uint16_t lowest = 255;
+  std::uint16_t highest = 0;
+  for (const Tier& tier : plan.tiers) {
+    const auto [low, high] = std::minmax_element(tier.symbols.begin(), tier.symbols.end());
+    lowest = std::min(lowest, *low);
+    highest = std::max(highest, *high);
+  }
+  // Entries of 64 symbols from there on are loaded.
+  layout_.first_near_symbol = static_cast<std::uint8_t>(std::min<unsigned>(lowest, 256 - 64));
+  layout_.tiers_are_near = highest - layout_.first_near_symbol < 63;
   symbol_sets_ = std::make_unique<SymbolSets>();
   for (unsigned symbol = 0; symbol < 256; ++symbol) {
     for (unsigned i = 0; i < layout_.num_tiers; ++i) {

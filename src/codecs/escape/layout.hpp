@@ -112,6 +112,8 @@ struct RowLayout {
   const std::uint8_t* tier_of_symbol = nullptr;        ///< the first tier that has it, or num_tiers
   const std::uint64_t* beyond_of_symbol = nullptr;     ///< bit 20 × i is set if tiers 0 … i lack it: to be added up
   const SymbolSets* symbol_sets = nullptr;             ///< the same as sets; null where symbols have more than 8 bits
+  std::uint8_t first_near_symbol = 0;  ///< where tiers_are_near, no tier has any but the 63 symbols from this one on
+  bool tiers_are_near = false;
 
   bool row_shifts = false;
   const std::byte* column_shifts = nullptr;  ///< a symbol for each column of the row and kPadding more, or null
