@@ -14,7 +14,7 @@ namespace stillbit::bench {
 
 /// Something to time, on one tensor.
 struct Operation {
-  std::string name;     ///< "compress", "decompress" or "gather"
+  std::string name;     ///< "compress", "compress_anew", "decompress" or "gather"
   std::string packing;  ///< empty for compressors that have none
 
   /// Makes what `run` needs and compares its results with the original; again, it does nothing. Returns why there is

@@ -16,6 +16,7 @@ from typing import Any
 
 WIDTHS = {"u8": 1, "i8": 1, "bool": 1, "f16": 2, "bf16": 2, "u16": 2, "i16": 2, "f64": 8, "i64": 8, "u64": 8, "c64": 8}
 NONE = "–"
+BULK = {"compress": "compress", "compress_anew": "into new memory", "decompress": "decompress"}
 
 
 @dataclass(frozen=True)
@@ -117,16 +118,14 @@ class Tables:
     def bulk(self, size: str) -> list[list[str]]:
         threads = self.threads(size)
         head = ["tensor", "codec", "ratio"]
-        head += [f"{what}, {count_of(n)}" for n in threads for what in ("compress", "decompress")]
+        head += [f"{what}, {count_of(n)}" for n in threads for what in BULK.values()]
         rows = [[*head, "memcpy, GB/s"]]
         for tensor in self.tensors:
             if tensor.size != size:
                 continue
-            for codec in self.codecs(tensor, ("compress", "decompress")):
-                cells = [
-                    self.cell(what, "memcpy", codec, tensor, n) for n in threads for what in ("compress", "decompress")
-                ]
-                ratio = self.ratio(("compress", "decompress"), codec, tensor)
+            for codec in self.codecs(tensor, tuple(BULK)):
+                cells = [self.cell(what, "memcpy", codec, tensor, n) for n in threads for what in BULK]
+                ratio = self.ratio(tuple(BULK), codec, tensor)
                 rows.append([str(tensor), codec, ratio, *cells, self.reference("memcpy", tensor, codec)])
         return rows
 
