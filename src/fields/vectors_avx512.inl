@@ -18,6 +18,8 @@ struct StoredBytes {
   const std::byte* begin;
   const std::byte* end;
 
+  [[nodiscard]] std::uint64_t num_bytes() const { return static_cast<std::uint64_t>(end - begin); }
+
   /// The 64 bytes at `src`. A caller in a loop, where all but the last ones lie within the row.
   [[nodiscard]] __m512i load(const std::byte* src) const {
     return end - src >= 64 ? _mm512_loadu_si512(src) : load_last(src);

@@ -13,9 +13,11 @@ enum class Join { kByteOfTwo, kWholeBytes, kSignInPlace, kAny };
 /// What putting rows of a layout together needs, for words of this size: set up once, it takes as long as a short row.
 template <class Word>
 struct JoinConstants {
-  JoinConstants(const RowLayout& layout, bool is_turned)
+  JoinConstants(const RowLayout& layout, bool is_turned, bool is_requested_in_thirds)
       : num_columns(layout.num_columns),
         num_inner_columns(inner_columns(layout)),
+        in_thirds(is_requested_in_thirds),
+        half_of_columns(num_inner_columns / 2 / kLanes * kLanes),
         codes{layout.tier_bits[0]},
         fixed_bytes(layout.fixed_bytes),
         vector_plane_bytes(layout.unpacking.plane_bytes),
@@ -41,6 +43,8 @@ struct JoinConstants {
 
   std::uint64_t num_columns;
   std::uint64_t num_inner_columns;
+  bool in_thirds;  ///< what comes behind a row is requested while it is put together (request_third_ahead_of)
+  std::uint64_t half_of_columns;
   Codes codes;  ///< of the first tier
   std::uint64_t fixed_bytes;
   std::uint64_t vector_plane_bytes;  ///< of the fields of one vector of words
@@ -64,13 +68,20 @@ template <class Word, class Writer, Join kJoin, bool kIsTurned, unsigned kWidth>
 class Joiner {
  public:
   explicit Joiner(const JoinConstants<Word>& constants) : c_(constants) {}
-  Joiner(const RowLayout& layout, bool is_turned) : c_(layout, is_turned) {}
+  Joiner(const RowLayout& layout, bool is_turned, bool in_thirds) : c_(layout, is_turned, in_thirds) {}
 
   /// Returns how many of the first tier's codes are the escape, whose symbols are at `next`.
   __attribute__((always_inline)) std::uint64_t join(const StoredBytes& row, const std::uint8_t* next,
                                                     std::uint8_t shift, Writer& writer) const {
     State at{row, writer, row.begin, row.begin + c_.fixed_bytes, next, byte_of(shift)};
     std::uint64_t first = 0;
+    if constexpr (kMayRequest) {
+      if (c_.in_thirds) {
+        request_third_ahead_of(row.begin, row.num_bytes(), 1);
+        for (; first < c_.half_of_columns; first += kLanes) join_block<true>(at, first);
+        request_third_ahead_of(row.begin, row.num_bytes(), 2);
+      }
+    }
     while (first + 2 * kLanes <= c_.num_inner_columns) {
       for (unsigned i = 0; i < 2; ++i, first += kLanes) join_block<true>(at, first);
     }
@@ -81,6 +92,8 @@ class Joiner {
   }
 
  private:
+  static constexpr bool kMayRequest = Writer::kPastCaches && sizeof(Word) == 4;
+
   /// Where putting a row together has come.
   struct State {
     StoredBytes row;
@@ -215,8 +228,8 @@ inline JoinRow<Word, Writer>* joining(const RowLayout& layout) {
 template <class Word, class Writer>
 class AnyJoiner {
  public:
-  AnyJoiner(const RowLayout& layout, bool is_turned)
-      : constants_(layout, is_turned),
+  AnyJoiner(const RowLayout& layout, bool is_turned, bool in_thirds)
+      : constants_(layout, is_turned, in_thirds),
         join_row_(is_turned ? joining<Word, Writer, true>(layout) : joining<Word, Writer, false>(layout)) {}
 
   std::uint64_t join(const StoredBytes& row, const std::uint8_t* next, std::uint8_t shift, Writer& writer) const {

@@ -157,7 +157,7 @@ __attribute__((noinline)) std::uint64_t decode_in_turn(const RowLayout& layout, 
                                                        std::uint64_t num_rows, std::byte* dst) {
   return with_scratch<Word>(layout.num_columns, [&](auto& scratch) -> std::uint64_t {
     for (std::uint64_t i = 0; i < num_rows; ++i, dst += layout.row_bytes) {
-      if (kPastCaches && num_rows > RowCodec::kGatheredRows) request_ahead_of(rows[i]);
+      if (kPastCaches && num_rows > RowCodec::kGatheredRows) request_ahead_of(rows[i].data, rows[i].num_bytes);
       if (rows[i].is_raw || !decode_row<Word, kPastCaches>(layout, rows[i], dst, scratch)) return i;
     }
     return num_rows;

@@ -8,11 +8,25 @@ constexpr std::uint64_t kLineBytes = 64;
 /// rows take a tenth longer, and half as far ahead as long (Intel Xeon with AMX, 2026-11-22).
 constexpr std::uint64_t kRequestedAhead = 4096;
 
-inline void request_ahead_of(const StoredRow& row) {
+inline void request(const std::byte* begin, std::uint64_t num_bytes) {
   constexpr int kToRead = 0;
   constexpr int kToSecondCache = 2;
-  for (std::uint64_t at = 0; at < row.num_bytes; at += kLineBytes)
-    __builtin_prefetch(row.data + kRequestedAhead + at, kToRead, kToSecondCache);
+  for (std::uint64_t at = 0; at < num_bytes; at += kLineBytes) __builtin_prefetch(begin + at, kToRead, kToSecondCache);
+}
+
+inline void request_ahead_of(const std::byte* row, std::uint64_t num_bytes) {
+  request(row + kRequestedAhead, num_bytes);
+}
+
+/// Rows of these sizes, of words of four bytes, are requested in thirds: before their escapes are found, and before
+/// each half of them is put together. They take 4 % less time so, rows of 8 KB more, and words of two bytes up to a
+/// tenth more (Intel Xeon with AMX, 2026-11-22).
+constexpr std::uint64_t kLeastInThirds = 3072;
+constexpr std::uint64_t kMostInThirds = 5120;
+
+inline void request_third_ahead_of(const std::byte* row, std::uint64_t num_bytes, unsigned third) {
+  const std::uint64_t third_bytes = (num_bytes / 3 + kLineBytes - 1) / kLineBytes * kLineBytes;
+  request_ahead_of(row + third * third_bytes, third_bytes);
 }
 
 /// Rows of these sizes that are gathered and written past the caches, of words of two bytes, are requested once more,
@@ -22,7 +36,7 @@ inline void request_ahead_of(const StoredRow& row) {
 constexpr std::uint64_t kLeastRequestedBytes = 768;
 constexpr std::uint64_t kMostRequestedBytes = 1023;
 
-inline void request(const StoredRow* rows, std::uint64_t num_rows) {
+inline void request_again(const StoredRow* rows, std::uint64_t num_rows) {
   for (std::uint64_t i = 0; i < num_rows; ++i) {
     for (std::uint64_t at = 0; at < rows[i].num_bytes; at += kLineBytes) __builtin_prefetch(rows[i].data + at);
     __builtin_prefetch(rows[i].data + rows[i].num_bytes - 1);

@@ -8,6 +8,11 @@ constexpr std::uint64_t kGroupColumns = 2048;
 /// which arrive from memory have to wait (Zen 4, 2026-11-21).
 constexpr std::uint64_t kGroupRows = 4;
 
+inline bool are_requested_in_thirds(const RowLayout& layout) {
+  return layout.row_bytes / layout.num_columns == 4 && layout.row_bytes >= kLeastInThirds &&
+         layout.row_bytes <= kMostInThirds;
+}
+
 /// Decodes rows up to the first one that is raw or malformed, kGroup at a time; `Joiner` puts them together. A function
 /// of its own: its scratch, which is large, is on the stack.
 template <class Writer, class Joiner, class Tiers, Rows kRows, std::uint64_t kGroup, std::uint64_t kColumns>
@@ -20,11 +25,16 @@ __attribute__((noinline)) std::uint64_t decode_with(const RowLayout& layout, boo
     open[i].symbols = symbols[i][1];
   }
   const EscapeFinder<Tiers, kRows> finder(layout, Turn(is_turned ? layout.shape.symbol_at % 8 : 0));
-  const Joiner joiner(layout, is_turned);
+  const bool in_thirds = in_order && are_requested_in_thirds(layout);
+  const Joiner joiner(layout, is_turned, in_thirds);
   Writer writer(dst);
   std::uint64_t first = 0;
   while (first < num_rows) {
-    if (in_order) request_ahead_of(rows[first]);
+    if (in_thirds) {
+      request_third_ahead_of(rows[first].data, rows[first].num_bytes, 0);
+    } else if (in_order) {
+      request_ahead_of(rows[first].data, rows[first].num_bytes);
+    }
     const std::uint64_t wanted = num_rows - first < kGroup ? num_rows - first : kGroup;
     // The first row for which a step cannot be done ends the group.
     std::uint64_t num_open = 0;
@@ -75,7 +85,7 @@ std::uint64_t decode_group(const RowLayout& layout, const StoredRow* rows, std::
   if (are_gathered) {
     if (kPastCaches && sizeof(Word) == 2 && layout.row_bytes >= kLeastRequestedBytes &&
         layout.row_bytes <= kMostRequestedBytes)
-      request(rows, num_rows);
+      request_again(rows, num_rows);
     const auto decode = usual ? decode_with<Writer, Usual, UsualTiers, Rows::kGathered, kGroupRows, kGroupColumns>
                               : decode_with<Writer, Any, AnyTiers, Rows::kGathered, kGroupRows, kGroupColumns>;
     return decode(layout, is_turned, false, rows, num_rows, dst);
