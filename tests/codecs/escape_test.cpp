@@ -318,11 +318,12 @@ std::vector<Plan> plans_of_every_kind(unsigned view_bytes, std::uint64_t num_col
         plan.symbol_bits = symbol_bits;
         plan.dropped_bits = std::min(dropped_bits, rest_bits);
         const unsigned kind = next_kind++;
-        std::uint16_t symbol = 0;
+        // Some have the last symbols, some are far from each other.
+        unsigned symbol = kind % 4 == 1 ? (1U << symbol_bits) - 9 : 0;
         for (const unsigned bits : kTierBits[kind % kTierBits.size()]) {
           Tier tier{bits, {}};
-          for (unsigned i = 1; i < 1U << bits; ++i)
-            tier.symbols.push_back(static_cast<std::uint16_t>(symbol++ & ((1U << symbol_bits) - 1)));
+          for (unsigned i = 1; i < 1U << bits; ++i, symbol += kind % 3 == 2 ? 9 : 1)
+            tier.symbols.push_back(static_cast<std::uint16_t>(symbol & ((1U << symbol_bits) - 1)));
           plan.tiers.push_back(std::move(tier));
         }
         plan.row_shifts = kind % 3 == 1;
@@ -338,16 +339,19 @@ std::vector<Plan> plans_of_every_kind(unsigned view_bytes, std::uint64_t num_col
   return plans;
 }
 
-/// Rows that the plan encodes: symbols near 0, before they are shifted, and one in `one_in` of any size.
+/// Rows that the plan encodes: of the commonest symbols, before they are shifted, and one in `one_in` of any size.
 OwnedTensor rows_for(const Plan& plan, std::uint64_t num_rows, unsigned one_in, std::uint64_t seed) {
   std::mt19937_64 random(seed);
   const std::uint64_t n = plan.num_columns();
   OwnedTensor tensor{DType::kU8, {num_rows * plan.row_bytes}, Row(num_rows * plan.row_bytes)};
   const unsigned symbol_at = 8 * plan.view_bytes - 1 - plan.symbol_bits;
+  std::vector<std::uint16_t> common;
+  for (const Tier& tier : plan.tiers) common.insert(common.end(), tier.symbols.begin(), tier.symbols.end());
+  common.resize(std::min<std::size_t>(5, common.size()));
   for (std::uint64_t i = 0; i < num_rows * n; ++i) {
     const std::uint64_t shift = plan.column_shifts.empty() ? 0 : plan.column_shifts[i % n % plan.column_shifts.size()];
     const std::uint64_t symbol =
-        (random() % one_in == 0 ? random() : random() % 5) + shift + (plan.row_shifts ? i / n : 0);
+        (random() % one_in == 0 ? random() : common[random() % common.size()]) + shift + (plan.row_shifts ? i / n : 0);
     const std::uint64_t rest = (random() & ((std::uint64_t{1} << symbol_at) - 1)) >> plan.dropped_bits
                                                                                          << plan.dropped_bits;
     const std::uint64_t sign = plan.sign_bits == 0 ? 0 : random() % 2;
