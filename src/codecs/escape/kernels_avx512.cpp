@@ -151,6 +151,8 @@ inline __attribute__((always_inline)) void for_each_vector(std::uint64_t first, 
   }
 }
 
+#include "codecs/escape/split_avx512.inl"
+
 #include "codecs/escape/encode_avx512.inl"
 
 #include "codecs/escape/decode_avx512.inl"

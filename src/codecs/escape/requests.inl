@@ -8,14 +8,11 @@ constexpr std::uint64_t kLineBytes = 64;
 /// rows take a tenth longer, and half as far ahead as long (Intel Xeon with AMX, 2026-11-22).
 constexpr std::uint64_t kRequestedAhead = 4096;
 
-inline void request(const std::byte* begin, std::uint64_t num_bytes) {
+inline void request_ahead_of(const std::byte* row, std::uint64_t num_bytes) {
   constexpr int kToRead = 0;
   constexpr int kToSecondCache = 2;
-  for (std::uint64_t at = 0; at < num_bytes; at += kLineBytes) __builtin_prefetch(begin + at, kToRead, kToSecondCache);
-}
-
-inline void request_ahead_of(const std::byte* row, std::uint64_t num_bytes) {
-  request(row + kRequestedAhead, num_bytes);
+  for (std::uint64_t at = 0; at < num_bytes; at += kLineBytes)
+    __builtin_prefetch(row + kRequestedAhead + at, kToRead, kToSecondCache);
 }
 
 /// Rows of these sizes, of words of four bytes, are requested in thirds: before their escapes are found, and before
@@ -23,6 +20,11 @@ inline void request_ahead_of(const std::byte* row, std::uint64_t num_bytes) {
 /// tenth more (Intel Xeon with AMX, 2026-11-22).
 constexpr std::uint64_t kLeastInThirds = 3072;
 constexpr std::uint64_t kMostInThirds = 5120;
+
+inline bool are_requested_in_thirds(const RowLayout& layout) {
+  return layout.row_bytes / layout.num_columns == 4 && layout.row_bytes >= kLeastInThirds &&
+         layout.row_bytes <= kMostInThirds;
+}
 
 inline void request_third_ahead_of(const std::byte* row, std::uint64_t num_bytes, unsigned third) {
   const std::uint64_t third_bytes = (num_bytes / 3 + kLineBytes - 1) / kLineBytes * kLineBytes;

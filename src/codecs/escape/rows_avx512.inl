@@ -8,11 +8,6 @@ constexpr std::uint64_t kGroupColumns = 2048;
 /// which arrive from memory have to wait (Zen 4, 2026-11-21).
 constexpr std::uint64_t kGroupRows = 4;
 
-inline bool are_requested_in_thirds(const RowLayout& layout) {
-  return layout.row_bytes / layout.num_columns == 4 && layout.row_bytes >= kLeastInThirds &&
-         layout.row_bytes <= kMostInThirds;
-}
-
 /// Decodes rows up to the first one that is raw or malformed, kGroup at a time; `Joiner` puts them together. A function
 /// of its own: its scratch, which is large, is on the stack.
 template <class Writer, class Joiner, class Tiers, Rows kRows, std::uint64_t kGroup, std::uint64_t kColumns>
