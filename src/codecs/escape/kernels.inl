@@ -1,7 +1,7 @@
 // The loops of codec escape over rows: which stage follows which. Included once per instruction set, behind the stages
-// (stages.inl, or what an instruction set has in their place), in the same namespace. An instruction set also says
-// whether it has stores that pass the caches (kCanPassCaches), orders them (finish_stores), ends a row (put_row), and
-// may decode rows in groups of its own (kDecodesGroups, decode_group).
+// (stages.inl, or what an instruction set has in their place), in the same namespace. An instruction set also orders
+// stores that passed the caches, if it has them (finish_stores), ends a row (put_row), and may decode rows in groups of
+// its own (kDecodesGroups, decode_group).
 //
 // Symbols are worked on in scratch memory, a plane of them at a time: a row's symbols stay in the first-level cache
 // between two stages, and each stage is a loop without branches that data decides.
@@ -191,4 +191,4 @@ std::uint64_t decode(const RowLayout& layout, const StoredRow* rows, std::uint64
 }
 
 template <class Word>
-constexpr Kernels kKernelsFor{measure<Word>, encode<Word>, decode<Word, false>, decode<Word, kCanPassCaches>};
+constexpr Kernels kKernelsFor{measure<Word>, encode<Word>, decode<Word, false>, decode<Word, true>};

@@ -85,7 +85,6 @@ inline void put_row(const RowLayout& layout, const StoredRow& row, SymbolOf<Word
 template <class Word>
 constexpr bool kDecodesGroups = false;
 
-constexpr bool kCanPassCaches = true;
 inline void finish_stores() {
   _mm_sfence();
 }

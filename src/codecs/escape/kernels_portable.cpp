@@ -21,8 +21,9 @@ namespace {
 template <class Word>
 constexpr bool kDecodesGroups = false;
 
-constexpr bool kCanPassCaches = false;
-[[maybe_unused]] inline void finish_stores() {}
+inline void finish_stores() {}
+
+/// There are no stores that pass the caches.
 template <class Word, bool kPastCaches>
 inline void put_row(const RowLayout& layout, const StoredRow& row, SymbolOf<Word> shift, SymbolOf<Word>* symbols,
                     const std::uint64_t* escapes, const SymbolOf<Word>* next, std::byte* dst) {
