@@ -56,12 +56,10 @@ inline void unpack_fields(const RowLayout& layout, const std::byte* src, std::ui
     const std::uint64_t words = spread(load<std::uint64_t>(src + bit / 8) >> (bit % 8)) << place;
     __builtin_memcpy(placed + i, &words, sizeof(words));
   }
-  if constexpr (kWords > 1) {
-    const std::uint64_t mask = (std::uint64_t{1} << field_bits) - 1;
-    for (; i < count; ++i) {
-      const std::uint64_t bit = i * field_bits;
-      const std::uint64_t field = load<std::uint64_t>(src + bit / 8) >> (bit % 8) & mask;
-      placed[i] = static_cast<Word>(field << place);
-    }
+  const std::uint64_t mask = (std::uint64_t{1} << field_bits) - 1;
+  for (unsigned left = count % kWords; left > 0; --left, ++i) {
+    const std::uint64_t bit = i * field_bits;
+    const std::uint64_t field = load<std::uint64_t>(src + bit / 8) >> (bit % 8) & mask;
+    placed[i] = static_cast<Word>(field << place);
   }
 }
