@@ -189,7 +189,7 @@ class Encoder::OnePass {
       parts.erase(parts.begin(), part - 1);
       Staged::Part& last = parts.back();
       const std::uint64_t num_left = last.end - last.begin;
-      std::memmove(staged.rows.data(), staged.rows.data() + last.begin, num_left);
+      if (num_left > 0) std::memmove(staged.rows.data(), staged.rows.data() + last.begin, num_left);
       last.begin = 0;
       last.end = num_left;
     }
