@@ -18,7 +18,7 @@ inline __m128i shift_count(unsigned count) {
   return _mm_cvtsi32_si128(static_cast<int>(count));
 }
 
-/// Vectors of words of 2 and 4 bytes.
+/// Vectors of words of 2 and 4 bytes. `rotate_right` moves each word's lowest bit to its top.
 template <class Word>
 struct Words;
 
@@ -29,6 +29,9 @@ struct Words<std::uint16_t> {
   static __m256i equal(__m256i a, __m256i b) { return _mm256_cmpeq_epi16(a, b); }
   static __m256i shift_left(__m256i words, __m128i count) { return _mm256_sll_epi16(words, count); }
   static __m256i shift_right(__m256i words, __m128i count) { return _mm256_srl_epi16(words, count); }
+  static __m256i rotate_right(__m256i words) {
+    return _mm256_or_si256(_mm256_srli_epi16(words, 1), _mm256_slli_epi16(words, 15));
+  }
 };
 
 template <>
@@ -38,6 +41,9 @@ struct Words<std::uint32_t> {
   static __m256i equal(__m256i a, __m256i b) { return _mm256_cmpeq_epi32(a, b); }
   static __m256i shift_left(__m256i words, __m128i count) { return _mm256_sll_epi32(words, count); }
   static __m256i shift_right(__m256i words, __m128i count) { return _mm256_srl_epi32(words, count); }
+  static __m256i rotate_right(__m256i words) {
+    return _mm256_or_si256(_mm256_srli_epi32(words, 1), _mm256_slli_epi32(words, 31));
+  }
 };
 
 /// Where rows can be written past the caches: memory from numpy or `new` begins 16 bytes behind a line.

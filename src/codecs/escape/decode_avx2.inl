@@ -31,16 +31,47 @@ struct Codes {
     }
   }
   [[nodiscard]] BlockOfCodes block(const std::byte* src) const { return {{half_block(src, 0), half_block(src, 1)}}; }
+};
 
-  /// Codes that follow each other without gaps, up to 64 of them: eight lie in `width` bytes.
-  [[nodiscard]] BlockOfCodes rest(const std::byte* src) const {
-    const std::uint64_t places = in_each_word<std::uint8_t>(low_mask(width));
-    const auto eight = [&](unsigned i) {
-      return static_cast<long long>(_pdep_u64(load<std::uint64_t>(src + i * width), places));
-    };
-    return {{_mm256_set_epi64x(eight(3), eight(2), eight(1), eight(0)),
-             _mm256_set_epi64x(eight(7), eight(6), eight(5), eight(4))}};
+/// Takes codes apart that follow each other without gaps: four of them to the low end of each 32 bits, then two to that
+/// of each 16, then one to each byte.
+class CodesInTurn {
+ public:
+  explicit CodesInTurn(unsigned width)
+      : half_bytes_(4 * width),
+        to_second_pair_(_mm256_set1_epi32(static_cast<int>(16 - 2 * width))),
+        to_second_code_(_mm256_set1_epi32(static_cast<int>(8 - width))),
+        pair_mask_(_mm256_set1_epi16(static_cast<short>(low_mask(2 * width)))),
+        code_mask_(byte_of(low_mask(width))) {
+    const __m256i lane = _mm256_set_epi32(7, 6, 5, 4, 3, 2, 1, 0);
+    const __m256i bit = _mm256_mullo_epi32(lane, _mm256_set1_epi32(static_cast<int>(4 * width)));
+    const __m256i two_bytes = _mm256_mullo_epi32(_mm256_srli_epi32(bit, 3), _mm256_set1_epi32(0x0101));
+    from_byte_ = _mm256_or_si256(_mm256_add_epi32(two_bytes, _mm256_set1_epi32(0x0100)),
+                                 _mm256_set1_epi32(static_cast<int>(0x80800000)));
+    from_bit_ = _mm256_and_si256(bit, _mm256_set1_epi32(7));
   }
+
+  [[nodiscard]] std::uint64_t block_bytes() const { return 2 * half_bytes_; }
+
+  /// 64 codes, or fewer and others behind them.
+  [[nodiscard]] BlockOfCodes block(const std::byte* src) const { return {{half(src), half(src + half_bytes_)}}; }
+
+ private:
+  [[nodiscard]] __m256i half(const std::byte* src) const {
+    const __m256i bytes = _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(src)));
+    const __m256i fours = _mm256_srlv_epi32(_mm256_shuffle_epi8(bytes, from_byte_), from_bit_);
+    const __m256i pairs =
+        _mm256_and_si256(_mm256_or_si256(fours, _mm256_sllv_epi32(fours, to_second_pair_)), pair_mask_);
+    return _mm256_and_si256(_mm256_or_si256(pairs, _mm256_sllv_epi32(pairs, to_second_code_)), code_mask_);
+  }
+
+  std::uint64_t half_bytes_;
+  __m256i to_second_pair_;
+  __m256i to_second_code_;
+  __m256i pair_mask_;
+  __m256i code_mask_;
+  __m256i from_byte_;
+  __m256i from_bit_;
 };
 
 /// Which codes are the escape: bit i of the result is code i.
@@ -54,9 +85,10 @@ inline __m256i symbols_of_codes(const RowLayout& layout, unsigned tier) {
   return _mm256_broadcastsi128_si256(_mm_loadu_si128(reinterpret_cast<const __m128i*>(layout.low_byte_of_code[tier])));
 }
 
+/// Of a tier behind the first.
 inline std::uint64_t decode_tier(const RowLayout& layout, unsigned tier, const std::byte* src, std::uint64_t count,
                                  std::uint8_t* symbols, std::uint64_t* escapes) {
-  const Codes codes{layout.tier_bits[tier]};
+  const CodesInTurn codes(layout.tier_bits[tier]);
   const __m256i symbol_of_code = symbols_of_codes(layout, tier);
   std::uint64_t num_escapes = 0;
   const auto look_up = [&](std::uint64_t first, const BlockOfCodes& block, std::uint64_t lanes) {
@@ -67,40 +99,25 @@ inline std::uint64_t decode_tier(const RowLayout& layout, unsigned tier, const s
     num_escapes += count_of(found);
   };
   std::uint64_t first = 0;
-  for (; first + kBlockCodes <= count; first += kBlockCodes, src += 8 * codes.width)
-    look_up(first, tier == 0 ? codes.block(src) : codes.rest(src), ~std::uint64_t{0});
-  if (first < count) look_up(first, codes.rest(src), low_mask(static_cast<unsigned>(count - first)));
+  for (; first + kBlockCodes <= count; first += kBlockCodes, src += codes.block_bytes())
+    look_up(first, codes.block(src), ~std::uint64_t{0});
+  if (first < count) look_up(first, codes.block(src), low_mask(static_cast<unsigned>(count - first)));
   return num_escapes;
 }
 
-/// Only counts: `put_row` takes the codes apart again, which costs less than to store and load what they stand for. The
-/// commonest width, 2 bits, is counted without taking anything apart.
-inline std::uint64_t begin_first_tier(const RowLayout& layout, const std::byte* src, std::uint8_t*, std::uint64_t*) {
+/// `put_row` takes the codes apart, and counts them: only where no later tier says how many escapes there are they are
+/// counted here, so that no more are taken than the row has.
+inline std::uint64_t begin_first_tier(const RowLayout& layout, const RowParts& parts, const std::byte* src,
+                                      std::uint8_t*, std::uint64_t*) {
+  if (layout.num_tiers > 1) return parts.num_codes[1];
   const Codes codes{layout.tier_bits[0]};
   std::uint64_t left = layout.num_columns;
   std::uint64_t num_escapes = 0;
-  if (codes.width == 2) {
-    constexpr unsigned kCodes = 128;
-    const __m256i low_bits = byte_of(0x55);
-    const __m256i low_half = byte_of(0x0F);
-    const __m256i ones_in = _mm256_broadcastsi128_si256(_mm_set_epi64x(0x0403030203020201, 0x0302020102010100));
-    __m256i sums = _mm256_setzero_si256();
-    for (; left >= kCodes; left -= kCodes, src += 32) {
-      const __m256i two_bits = load_vector(src);
-      const __m256i any = _mm256_or_si256(two_bits, _mm256_srli_epi16(two_bits, 1));
-      const __m256i zeros = _mm256_andnot_si256(any, low_bits);
-      // Bits 0, 2, 4 and 6 of each byte become bits 0, 2, 1 and 3, which a table counts.
-      const __m256i four = _mm256_and_si256(_mm256_or_si256(zeros, _mm256_srli_epi16(zeros, 3)), low_half);
-      const __m256i counts = _mm256_shuffle_epi8(ones_in, four);
-      sums = _mm256_add_epi64(sums, _mm256_sad_epu8(counts, _mm256_setzero_si256()));
-    }
-    const __m128i halves = _mm_add_epi64(_mm256_castsi256_si128(sums), _mm256_extracti128_si256(sums, 1));
-    num_escapes = static_cast<std::uint64_t>(_mm_cvtsi128_si64(halves) + _mm_extract_epi64(halves, 1));
-  }
   for (; left >= kBlockCodes; left -= kBlockCodes, src += 8 * codes.width)
     num_escapes += count_of(escapes_among(codes.block(src)));
-  if (left > 0) num_escapes += count_of(escapes_among(codes.rest(src)) & low_mask(static_cast<unsigned>(left)));
-  return num_escapes;
+  if (left == 0) return num_escapes;
+  const std::uint64_t found = escapes_among(CodesInTurn(codes.width).block(src));
+  return num_escapes + count_of(found & low_mask(static_cast<unsigned>(left)));
 }
 
 /// Puts the bytes at `next`, in order, into the lanes of `is_escape`, where `symbols` must be 0, and moves `next`
@@ -287,11 +304,13 @@ struct WordWriter {
   const std::byte* fixed;
   Out* dst;
 };
+
 /// Gives a writer the symbols of all columns, 32 at a time: what the first tier's codes stand for, the escapes filled
-/// from `next`, and the shifts added.
+/// from `next`, and the shifts added. Returns how many escapes there are.
 template <bool kHasShifts, unsigned kWidth, class Writer>
-inline void put_symbols(const RowLayout& layout, const std::byte* fixed, std::uint8_t shift, const std::uint8_t* next,
-                        typename Writer::Out* dst) {
+inline std::uint64_t put_symbols(const RowLayout& layout, const std::byte* fixed, std::uint8_t shift,
+                                 const std::uint8_t* next, typename Writer::Out* dst) {
+  const std::uint8_t* const first_escape = next;
   Writer writer(layout, fixed, dst);
   const std::byte* src = fixed + layout.fixed_bytes;
   const Codes codes{kWidth};
@@ -318,33 +337,37 @@ inline void put_symbols(const RowLayout& layout, const std::byte* fixed, std::ui
     writer.put(symbols_of(block.half[0]), kLanes);
     writer.put(symbols_of(block.half[1]), kLanes);
   }
-  if (left == 0) return;
+  const auto num_in_blocks = static_cast<std::uint64_t>(next - first_escape);
+  if (left == 0) return num_in_blocks;
   // Escapes behind the last column take symbols that do not matter.
-  const BlockOfCodes rest = codes.rest(src);
+  const BlockOfCodes rest = CodesInTurn(kWidth).block(src);
   writer.put(symbols_of(rest.half[0]), left < kLanes ? left : kLanes);
   if (left > kLanes) writer.put(symbols_of(rest.half[1]), left - kLanes);
+  return num_in_blocks + count_of(escapes_among(rest) & low_mask(static_cast<unsigned>(left)));
 }
 
 template <bool kHasShifts, class Writer>
-inline void put_symbols(const RowLayout& layout, const std::byte* fixed, std::uint8_t shift, const std::uint8_t* next,
-                        typename Writer::Out* dst) {
-  using PutSymbols = void(const RowLayout&, const std::byte*, std::uint8_t, const std::uint8_t*, typename Writer::Out*);
+inline std::uint64_t put_symbols(const RowLayout& layout, const std::byte* fixed, std::uint8_t shift,
+                                 const std::uint8_t* next, typename Writer::Out* dst) {
+  using PutSymbols =
+      std::uint64_t(const RowLayout&, const std::byte*, std::uint8_t, const std::uint8_t*, typename Writer::Out*);
   constexpr PutSymbols* kOfWidth[] = {put_symbols<kHasShifts, 1, Writer>, put_symbols<kHasShifts, 2, Writer>,
                                       put_symbols<kHasShifts, 3, Writer>, put_symbols<kHasShifts, 4, Writer>};
-  kOfWidth[layout.tier_bits[0] - 1](layout, fixed, shift, next, dst);
+  return kOfWidth[layout.tier_bits[0] - 1](layout, fixed, shift, next, dst);
 }
 
 template <class Writer>
-inline void put_symbols(const RowLayout& layout, const std::byte* fixed, std::uint8_t shift, const std::uint8_t* next,
-                        typename Writer::Out* dst) {
+inline std::uint64_t put_symbols(const RowLayout& layout, const std::byte* fixed, std::uint8_t shift,
+                                 const std::uint8_t* next, typename Writer::Out* dst) {
   const bool has_shifts = shift != 0 || layout.column_shifts != nullptr;
-  has_shifts ? put_symbols<true, Writer>(layout, fixed, shift, next, dst)
-             : put_symbols<false, Writer>(layout, fixed, shift, next, dst);
+  return has_shifts ? put_symbols<true, Writer>(layout, fixed, shift, next, dst)
+                    : put_symbols<false, Writer>(layout, fixed, shift, next, dst);
 }
 
+/// Returns how many of the first tier's codes are the escape.
 template <class Word, bool kPastCaches>
-inline void put_words(const RowLayout& layout, const std::byte* fixed, std::uint8_t shift, std::uint8_t* symbols,
-                      const std::uint8_t* next, std::byte* dst) {
+inline std::uint64_t put_words(const RowLayout& layout, const std::byte* fixed, std::uint8_t shift,
+                               std::uint8_t* symbols, const std::uint8_t* next, std::byte* dst) {
   // Words of two bytes gain nothing where each line is put together from two vectors (Zen 4, 2026-11-22).
   constexpr std::uintptr_t kAlignment = sizeof(Word) == 4 ? kStreamedBytes : 64;
   if (kPastCaches && !can_pass_caches<kAlignment>(dst))
@@ -352,12 +375,11 @@ inline void put_words(const RowLayout& layout, const std::byte* fixed, std::uint
   const Join join = join_for<Word>(layout);
   if constexpr (sizeof(Word) > 1) {
     if (join == Join::kByteFields)
-      put_symbols<WordWriter<Word, kPastCaches, Join::kByteFields>>(layout, fixed, shift, next, dst);
+      return put_symbols<WordWriter<Word, kPastCaches, Join::kByteFields>>(layout, fixed, shift, next, dst);
     if (join == Join::kShiftedFields)
-      put_symbols<WordWriter<Word, kPastCaches, Join::kShiftedFields>>(layout, fixed, shift, next, dst);
+      return put_symbols<WordWriter<Word, kPastCaches, Join::kShiftedFields>>(layout, fixed, shift, next, dst);
   }
-  if (join == Join::kAny) {
-    put_symbols<SymbolWriter>(layout, fixed, shift, next, symbols);
-    join_fields<Word>(layout, fixed, symbols, dst);
-  }
+  const std::uint64_t num_escapes = put_symbols<SymbolWriter>(layout, fixed, shift, next, symbols);
+  join_fields<Word>(layout, fixed, symbols, dst);
+  return num_escapes;
 }

@@ -1,7 +1,8 @@
 // The loops of codec escape over rows: which stage follows which. Included once per instruction set, behind the stages
 // (stages.inl, or what an instruction set has in their place), in the same namespace. An instruction set also orders
-// stores that passed the caches, if it has them (finish_stores), ends a row (put_row), and may decode rows in groups of
-// its own (kDecodesGroups, decode_group).
+// stores that passed the caches, if it has them (finish_stores), ends a row (put_row, which is false if it finds
+// another number of escapes in the first tier than begin_first_tier did), and may decode rows in groups of its own
+// (kDecodesGroups, decode_group).
 //
 // Symbols are worked on in scratch memory, a plane of them at a time: a row's symbols stay in the first-level cache
 // between two stages, and each stage is a loop without branches that data decides.
@@ -134,8 +135,9 @@ inline bool decode_row(const RowLayout& layout, const StoredRow& row, std::byte*
   using Symbol = SymbolOf<Word>;
   RowParts parts;
   if (!find_parts<Symbol>(layout, AnyTiers{layout}, row.data, row.num_bytes, parts)) return false;
-  std::uint64_t num_escapes =
-      begin_first_tier(layout, row.data + layout.fixed_bytes, scratch.symbols[0], scratch.escapes[0]);
+  const std::uint64_t num_first =
+      begin_first_tier(layout, parts, row.data + layout.fixed_bytes, scratch.symbols[0], scratch.escapes[0]);
+  std::uint64_t num_escapes = num_first;
   for (unsigned i = 1; i < layout.num_tiers; ++i) {
     if (num_escapes != parts.num_codes[i]) return false;
     num_escapes = decode_tier(layout, i, parts.codes[i], num_escapes, scratch.symbols[i], scratch.escapes[i]);
@@ -146,9 +148,8 @@ inline bool decode_row(const RowLayout& layout, const StoredRow& row, std::byte*
     fill_escapes(scratch.escapes[i], parts.num_codes[i], next, scratch.symbols[i]);
     next = scratch.symbols[i];
   }
-  put_row<Word, kPastCaches>(layout, row, static_cast<Symbol>(parts.shift), scratch.symbols[0], scratch.escapes[0],
-                             next, dst);
-  return true;
+  return put_row<Word, kPastCaches>(layout, row, static_cast<Symbol>(parts.shift), scratch.symbols[0],
+                                    scratch.escapes[0], num_first, next, dst);
 }
 
 /// Decodes encoded rows one after the other, up to the first one that is raw or malformed. Returns how many these are.

@@ -73,12 +73,14 @@ struct Lanes<std::uint32_t> : Words<std::uint32_t> {
 #include "codecs/escape/decode_avx2.inl"
 
 template <class Word, bool kPastCaches>
-inline void put_row(const RowLayout& layout, const StoredRow& row, SymbolOf<Word> shift, SymbolOf<Word>* symbols,
-                    const std::uint64_t* escapes, const SymbolOf<Word>* next, std::byte* dst) {
+inline bool put_row(const RowLayout& layout, const StoredRow& row, SymbolOf<Word> shift, SymbolOf<Word>* symbols,
+                    const std::uint64_t* escapes, std::uint64_t num_escapes, const SymbolOf<Word>* next,
+                    std::byte* dst) {
   if constexpr (sizeof(Word) <= 4) {
-    put_words<Word, kPastCaches>(layout, row.data, shift, symbols, next, dst);
+    return put_words<Word, kPastCaches>(layout, row.data, shift, symbols, next, dst) == num_escapes;
   } else {
     end_first_tier<Word>(layout, row.data, shift, symbols, escapes, next, dst);
+    return true;
   }
 }
 

@@ -165,9 +165,10 @@ inline __attribute__((always_inline)) void for_each_vector(std::uint64_t first, 
 
 /// Of words of eight bytes.
 template <class Word, bool kPastCaches>
-inline void put_row(const RowLayout& layout, const StoredRow& row, SymbolOf<Word> shift, SymbolOf<Word>* symbols,
-                    const std::uint64_t* escapes, const SymbolOf<Word>* next, std::byte* dst) {
+inline bool put_row(const RowLayout& layout, const StoredRow& row, SymbolOf<Word> shift, SymbolOf<Word>* symbols,
+                    const std::uint64_t* escapes, std::uint64_t, const SymbolOf<Word>* next, std::byte* dst) {
   end_first_tier<Word>(layout, row.data, shift, symbols, escapes, next, dst);
+  return true;
 }
 
 template <class Word>

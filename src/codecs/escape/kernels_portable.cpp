@@ -25,9 +25,10 @@ inline void finish_stores() {}
 
 /// There are no stores that pass the caches.
 template <class Word, bool kPastCaches>
-inline void put_row(const RowLayout& layout, const StoredRow& row, SymbolOf<Word> shift, SymbolOf<Word>* symbols,
-                    const std::uint64_t* escapes, const SymbolOf<Word>* next, std::byte* dst) {
+inline bool put_row(const RowLayout& layout, const StoredRow& row, SymbolOf<Word> shift, SymbolOf<Word>* symbols,
+                    const std::uint64_t* escapes, std::uint64_t, const SymbolOf<Word>* next, std::byte* dst) {
   end_first_tier<Word>(layout, row.data, shift, symbols, escapes, next, dst);
+  return true;
 }
 
 #include "codecs/escape/kernels.inl"

@@ -289,7 +289,7 @@ inline __attribute__((always_inline)) bool find_parts(const RowLayout& layout, c
 /// The first tier of a row, up to the number of its escapes: the later tiers are decoded then, and
 /// `end_first_tier` is called with their symbols. What it leaves in `symbols` and `escapes` is for that.
 template <class Symbol>
-inline std::uint64_t begin_first_tier(const RowLayout& layout, const std::byte* codes, Symbol* symbols,
+inline std::uint64_t begin_first_tier(const RowLayout& layout, const RowParts&, const std::byte* codes, Symbol* symbols,
                                       std::uint64_t* escapes) {
   return decode_tier(layout, 0, codes, layout.num_columns, symbols, escapes);
 }
