@@ -6,15 +6,17 @@
 class Turn {
  public:
   explicit Turn(unsigned count)
-      : left_(shift_count(count)), right_(shift_count(8 - count)), upper_(byte_of(0xFFU << count)) {}
+      : left_(_mm512_set1_epi16(static_cast<short>(count))),
+        right_(_mm512_set1_epi16(static_cast<short>(8 - count))),
+        upper_(byte_of(0xFFU << count)) {}
 
   [[nodiscard]] __m512i operator()(__m512i bytes) const {
-    return selected(upper_, _mm512_sll_epi16(bytes, left_), _mm512_srl_epi16(bytes, right_));
+    return selected(upper_, _mm512_sllv_epi16(bytes, left_), _mm512_srlv_epi16(bytes, right_));
   }
 
  private:
-  __m128i left_;
-  __m128i right_;
+  __m512i left_;
+  __m512i right_;
   __m512i upper_;
 };
 

@@ -29,7 +29,7 @@ struct JoinConstants {
         fixed_mask(Lanes<Word>::set(layout.unpacked_mask)),
         symbol_mask(Lanes<Word>::set(layout.shape.symbol_mask << layout.shape.symbol_at)),
         sign_mask(Lanes<Word>::set(layout.shape.sign_mask)),
-        sign_shift(shift_count(layout.shape.symbol_bits)) {
+        sign_shift(Lanes<Word>::set_count(layout.shape.symbol_bits)) {
     if (is_turned) symbol_of_code = turn(symbol_of_code);
   }
 
@@ -56,7 +56,7 @@ struct JoinConstants {
   __m512i fixed_mask;
   __m512i symbol_mask;
   __m512i sign_mask;
-  __m128i sign_shift;
+  __m512i sign_shift;
 };
 
 /// Codes of any width (Joiner).

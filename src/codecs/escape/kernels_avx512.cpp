@@ -83,7 +83,8 @@ inline __attribute__((always_inline)) auto with_table(const RowLayout& layout, c
 /// Stands for a mask of all lanes.
 struct AllLanes {};
 
-/// Word lanes: what differs between words of 1, 2 and 4 bytes.
+/// Word lanes: what differs between words of 1, 2 and 4 bytes. How far words are shifted is said for each of them: one
+/// count for all takes an instruction more (Intel).
 template <class Word>
 struct Lanes;
 
@@ -92,10 +93,11 @@ struct Lanes<std::uint8_t> {
   static __m512i load(const std::byte* src, AllLanes) { return _mm512_loadu_si512(src); }
   static __m512i load(const std::byte* src, __mmask64 lanes) { return _mm512_maskz_loadu_epi8(lanes, src); }
   static __m512i set(std::uint64_t value) { return byte_of(value); }
+  static __m512i set_count(unsigned count) { return _mm512_set1_epi16(static_cast<short>(count)); }
   // Bits that cross into the next byte are masked by the caller, or are none.
-  static __m512i shift_left(__m512i words, __m128i count) { return _mm512_sll_epi16(words, count); }
-  static void store_symbols(std::uint8_t* dst, __m512i words, __m128i count, __m512i mask) {
-    _mm512_storeu_si512(dst, _mm512_and_si512(_mm512_srl_epi16(words, count), mask));
+  static __m512i shift_left(__m512i words, __m512i counts) { return _mm512_sllv_epi16(words, counts); }
+  static void store_symbols(std::uint8_t* dst, __m512i words, __m512i counts, __m512i mask) {
+    _mm512_storeu_si512(dst, _mm512_and_si512(_mm512_srlv_epi16(words, counts), mask));
   }
 };
 
@@ -106,10 +108,11 @@ struct Lanes<std::uint16_t> {
     return _mm512_maskz_loadu_epi16(static_cast<__mmask32>(lanes), src);
   }
   static __m512i set(std::uint64_t value) { return _mm512_set1_epi16(static_cast<short>(value)); }
-  static __m512i shift_left(__m512i words, __m128i count) { return _mm512_sll_epi16(words, count); }
-  static __m512i shift_right(__m512i words, __m128i count) { return _mm512_srl_epi16(words, count); }
-  static void store_symbols(std::uint8_t* dst, __m512i words, __m128i count, __m512i mask) {
-    const __m256i symbols = _mm512_cvtepi16_epi8(_mm512_srl_epi16(words, count));
+  static __m512i set_count(unsigned count) { return set(count); }
+  static __m512i shift_left(__m512i words, __m512i counts) { return _mm512_sllv_epi16(words, counts); }
+  static __m512i shift_right(__m512i words, __m512i counts) { return _mm512_srlv_epi16(words, counts); }
+  static void store_symbols(std::uint8_t* dst, __m512i words, __m512i counts, __m512i mask) {
+    const __m256i symbols = _mm512_cvtepi16_epi8(_mm512_srlv_epi16(words, counts));
     _mm256_storeu_si256(reinterpret_cast<__m256i*>(dst), _mm256_and_si256(symbols, _mm512_castsi512_si256(mask)));
   }
 };
@@ -121,17 +124,14 @@ struct Lanes<std::uint32_t> {
     return _mm512_maskz_loadu_epi32(static_cast<__mmask16>(lanes), src);
   }
   static __m512i set(std::uint64_t value) { return _mm512_set1_epi32(static_cast<int>(value)); }
-  static __m512i shift_left(__m512i words, __m128i count) { return _mm512_sll_epi32(words, count); }
-  static __m512i shift_right(__m512i words, __m128i count) { return _mm512_srl_epi32(words, count); }
-  static void store_symbols(std::uint8_t* dst, __m512i words, __m128i count, __m512i mask) {
-    const __m128i symbols = _mm512_cvtepi32_epi8(_mm512_srl_epi32(words, count));
+  static __m512i set_count(unsigned count) { return set(count); }
+  static __m512i shift_left(__m512i words, __m512i counts) { return _mm512_sllv_epi32(words, counts); }
+  static __m512i shift_right(__m512i words, __m512i counts) { return _mm512_srlv_epi32(words, counts); }
+  static void store_symbols(std::uint8_t* dst, __m512i words, __m512i counts, __m512i mask) {
+    const __m128i symbols = _mm512_cvtepi32_epi8(_mm512_srlv_epi32(words, counts));
     _mm_storeu_si128(reinterpret_cast<__m128i*>(dst), _mm_and_si128(symbols, _mm512_castsi512_si128(mask)));
   }
 };
-
-inline __m128i shift_count(unsigned count) {
-  return _mm_cvtsi32_si128(static_cast<int>(count));
-}
 
 /// Calls `body(part, offset, lanes)` for each vector of words that 64 symbols from `first` on belong to. `lanes` is
 /// known to be all where there are so many: masked stores are slow.

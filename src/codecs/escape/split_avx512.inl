@@ -4,7 +4,7 @@
 template <class Word>
 inline bool split_symbols_wide(const RowLayout& layout, const std::byte* row, std::uint8_t* symbols) {
   const __m512i mask = byte_of(layout.shape.symbol_mask);
-  const __m128i symbol_at = shift_count(layout.shape.symbol_at);
+  const __m512i symbol_at = Lanes<Word>::set_count(layout.shape.symbol_at);
   __m512i all = _mm512_setzero_si512();
   for (std::uint64_t first = 0; first < layout.num_columns; first += kLanes) {
     for_each_vector<Word>(first, layout.num_columns, [&](unsigned part, std::uint64_t offset, auto lanes) {
@@ -36,8 +36,8 @@ struct LowFields {
   explicit LowFields(const WordShape& shape)
       : rest_mask(Lanes<Word>::set(shape.rest_mask)),
         sign_mask(Lanes<Word>::set(shape.sign_mask >> shape.sign_shift)),
-        dropped_bits(shift_count(shape.dropped_bits)),
-        sign_shift(shift_count(shape.sign_shift)) {}
+        dropped_bits(Lanes<Word>::set_count(shape.dropped_bits)),
+        sign_shift(Lanes<Word>::set_count(shape.sign_shift)) {}
 
   [[nodiscard]] __m512i of(__m512i words) const {
     const __m512i rest = _mm512_and_si512(Lanes<Word>::shift_right(words, dropped_bits), rest_mask);
@@ -47,8 +47,8 @@ struct LowFields {
 
   __m512i rest_mask;
   __m512i sign_mask;
-  __m128i dropped_bits;
-  __m128i sign_shift;
+  __m512i dropped_bits;
+  __m512i sign_shift;
 };
 
 /// Fields of whole bytes: each word's field is brought to its low end, and the bytes above it are left out.
@@ -116,7 +116,7 @@ struct WideFields {
   explicit WideFields(const RowLayout& layout)
       : fields(layout.shape),
         mask(byte_of(layout.shape.symbol_mask)),
-        symbol_at(shift_count(layout.shape.symbol_at)),
+        symbol_at(Lanes<Word>::set_count(layout.shape.symbol_at)),
         forbidden(Lanes<Word>::set(layout.shape.forbidden)) {}
 
   void take(const __m512i (&words)[sizeof(Word)]) {
@@ -133,7 +133,7 @@ struct WideFields {
 
   LowFields<Word> fields;
   __m512i mask;
-  __m128i symbol_at;
+  __m512i symbol_at;
   __m512i forbidden;
   __m512i all = _mm512_setzero_si512();
   __m512i shifted[sizeof(Word)];

@@ -1,10 +1,7 @@
 // What differs between words of 1, 2, 4 and 8 bytes in AVX-512 registers. Included inside a namespace.
 
-inline __m128i shift_count(unsigned count) {
-  return _mm_cvtsi32_si128(static_cast<int>(count));
-}
-
-/// `rotate_right` moves each word's lowest bit to its top. `Mask` has a bit for each word.
+/// Shifts are by a count for each word: one for all takes an instruction more (Intel). `rotate_right` moves each word's
+/// lowest bit to its top. `Mask` has a bit for each word.
 template <class Word>
 struct Lanes;
 
@@ -16,12 +13,13 @@ struct Lanes<std::uint8_t> {
   static void store(std::byte* dst, Mask lanes, __m512i words) { _mm512_mask_storeu_epi8(dst, lanes, words); }
   static __m512i add(__m512i a, __m512i b) { return _mm512_add_epi8(a, b); }
   static __m512i subtract(__m512i a, __m512i b) { return _mm512_sub_epi8(a, b); }
+  static __m512i counts(unsigned count) { return _mm512_set1_epi16(static_cast<short>(count)); }
   // There are no shifts of bytes: what comes in from the byte beside is masked.
   static __m512i shift_left(__m512i words, unsigned count) {
-    return _mm512_and_si512(_mm512_sll_epi16(words, shift_count(count)), set(0xFFU << count));
+    return _mm512_and_si512(_mm512_sllv_epi16(words, counts(count)), set(0xFFU << count));
   }
   static __m512i shift_right(__m512i words, unsigned count) {
-    return _mm512_and_si512(_mm512_srl_epi16(words, shift_count(count)), set(0xFFU >> count));
+    return _mm512_and_si512(_mm512_srlv_epi16(words, counts(count)), set(0xFFU >> count));
   }
   static __m512i rotate_right(__m512i words) { return _mm512_or_si512(shift_right(words, 1), shift_left(words, 7)); }
   static Mask equal(__m512i a, __m512i b) { return _mm512_cmpeq_epi8_mask(a, b); }
@@ -40,8 +38,8 @@ struct Lanes<std::uint16_t> {
   static void store(std::byte* dst, Mask lanes, __m512i words) { _mm512_mask_storeu_epi16(dst, lanes, words); }
   static __m512i add(__m512i a, __m512i b) { return _mm512_add_epi16(a, b); }
   static __m512i subtract(__m512i a, __m512i b) { return _mm512_sub_epi16(a, b); }
-  static __m512i shift_left(__m512i words, unsigned count) { return _mm512_sll_epi16(words, shift_count(count)); }
-  static __m512i shift_right(__m512i words, unsigned count) { return _mm512_srl_epi16(words, shift_count(count)); }
+  static __m512i shift_left(__m512i words, unsigned count) { return _mm512_sllv_epi16(words, set(count)); }
+  static __m512i shift_right(__m512i words, unsigned count) { return _mm512_srlv_epi16(words, set(count)); }
   static __m512i rotate_right(__m512i words) { return _mm512_shrdi_epi16(words, words, 1); }
   static Mask equal(__m512i a, __m512i b) { return _mm512_cmpeq_epi16_mask(a, b); }
   static Mask not_below(__m512i a, __m512i b) { return _mm512_cmpge_epu16_mask(a, b); }
@@ -61,8 +59,8 @@ struct Lanes<std::uint32_t> {
   static void store(std::byte* dst, Mask lanes, __m512i words) { _mm512_mask_storeu_epi32(dst, lanes, words); }
   static __m512i add(__m512i a, __m512i b) { return _mm512_add_epi32(a, b); }
   static __m512i subtract(__m512i a, __m512i b) { return _mm512_sub_epi32(a, b); }
-  static __m512i shift_left(__m512i words, unsigned count) { return _mm512_sll_epi32(words, shift_count(count)); }
-  static __m512i shift_right(__m512i words, unsigned count) { return _mm512_srl_epi32(words, shift_count(count)); }
+  static __m512i shift_left(__m512i words, unsigned count) { return _mm512_sllv_epi32(words, set(count)); }
+  static __m512i shift_right(__m512i words, unsigned count) { return _mm512_srlv_epi32(words, set(count)); }
   static __m512i rotate_right(__m512i words) { return _mm512_ror_epi32(words, 1); }
   static Mask equal(__m512i a, __m512i b) { return _mm512_cmpeq_epi32_mask(a, b); }
   static Mask not_below(__m512i a, __m512i b) { return _mm512_cmpge_epu32_mask(a, b); }
@@ -82,8 +80,8 @@ struct Lanes<std::uint64_t> {
   static void store(std::byte* dst, Mask lanes, __m512i words) { _mm512_mask_storeu_epi64(dst, lanes, words); }
   static __m512i add(__m512i a, __m512i b) { return _mm512_add_epi64(a, b); }
   static __m512i subtract(__m512i a, __m512i b) { return _mm512_sub_epi64(a, b); }
-  static __m512i shift_left(__m512i words, unsigned count) { return _mm512_sll_epi64(words, shift_count(count)); }
-  static __m512i shift_right(__m512i words, unsigned count) { return _mm512_srl_epi64(words, shift_count(count)); }
+  static __m512i shift_left(__m512i words, unsigned count) { return _mm512_sllv_epi64(words, set(count)); }
+  static __m512i shift_right(__m512i words, unsigned count) { return _mm512_srlv_epi64(words, set(count)); }
   static __m512i rotate_right(__m512i words) { return _mm512_ror_epi64(words, 1); }
   static Mask equal(__m512i a, __m512i b) { return _mm512_cmpeq_epi64_mask(a, b); }
   static Mask not_below(__m512i a, __m512i b) { return _mm512_cmpge_epu64_mask(a, b); }
