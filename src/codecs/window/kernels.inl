@@ -2,51 +2,12 @@
 // instruction set has in place of some of them), in the same namespace. An instruction set also says how rows that
 // follow each other are written, to the caches and past them (RowsInCaches, RowsPastCaches).
 
-/// The size of a row with so many exceptions.
-template <class Word>
-inline std::uint64_t stored_bytes(const RowLayout& layout, std::uint64_t num_exceptions) {
-  if (num_exceptions > 0 && layout.field_bits == 0) return layout.row_bytes;
-  const std::uint64_t size = layout.plane_bytes + num_exceptions * sizeof(Word);
-  return size < layout.row_bytes ? size : layout.row_bytes;
-}
-
 template <class Word, bool kIsSigned>
 inline void measure_rows(const RowLayout& layout, const std::byte* rows, std::uint64_t num_rows, std::uint32_t* sizes) {
   for (std::uint64_t i = 0; i < num_rows; ++i) {
     const std::uint64_t num_exceptions = count_exceptions<Word, kIsSigned>(layout, rows + i * layout.row_bytes);
     sizes[i] = static_cast<std::uint32_t>(stored_bytes<Word>(layout, num_exceptions));
   }
-}
-
-template <class Word, bool kIsSigned>
-inline std::uint64_t encode_row(const RowLayout& layout, const std::byte* row, std::byte* dst) {
-  Chunk<Word> chunk;
-  std::uint64_t num_exceptions = 0;
-  for (std::uint64_t first = 0; first < layout.num_columns; first += kChunkWords) {
-    const std::uint64_t left = layout.num_columns - first;
-    const std::uint64_t num_here =
-        split_chunk<Word, kIsSigned>(layout, row + first * sizeof(Word), bases_from<Word>(layout, first), left, chunk);
-    if (num_here > 0) {
-      if (stored_bytes<Word>(layout, num_exceptions + num_here) == layout.row_bytes) {
-        __builtin_memcpy(dst, row, layout.row_bytes);
-        return layout.row_bytes;
-      }
-      __builtin_memcpy(dst + layout.plane_bytes + num_exceptions * sizeof(Word), chunk.exceptions,
-                       num_here * sizeof(Word));
-      num_exceptions += num_here;
-    }
-    std::byte* plane = dst + first / 8 * layout.field_bits;
-    if (left >= 2 * kChunkWords) {
-      pack_fields(layout, chunk.placed, kChunkWords, plane);
-    } else {
-      // What is written behind these fields must not reach the exceptions.
-      const std::uint64_t count = left < kChunkWords ? left : kChunkWords;
-      std::byte fields[kChunkWords * sizeof(Word) + 8];
-      pack_fields(layout, chunk.placed, count, fields);
-      __builtin_memcpy(plane, fields, (count * layout.field_bits + 7) / 8);
-    }
-  }
-  return layout.plane_bytes + num_exceptions * sizeof(Word);
 }
 
 /// Decodes rows up to the first one that is malformed. Returns how many these are.

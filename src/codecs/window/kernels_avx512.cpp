@@ -4,11 +4,13 @@
 
 #include <type_traits>
 
-// Compiled for AVX-512 with byte permutations (VBMI, VBMI2); reached only on machines that have them. The stages are
-// those of stages.inl, on 64 bytes of words at a time.
+// Compiled for AVX-512 with byte permutations (VBMI, VBMI2); reached only on machines that have them. Rows are worked
+// on 64 bytes of words at a time.
 
 namespace stillbit::window::avx512 {
 namespace {
+
+constexpr std::uint64_t kVectorBytes = 64;
 
 #include "fields/writer.inl"
 
@@ -18,13 +20,15 @@ namespace {
 
 #include "codecs/window/chunk.inl"
 
-#include "codecs/window/fields_bmi2.inl"
-
 #include "codecs/window/lanes_avx512.inl"
+
+#include "fields/packer_avx512.inl"
+
+#include "codecs/window/encode_avx512.inl"
 
 #include "codecs/window/requests.inl"
 
-#include "codecs/window/stages_avx512.inl"
+#include "codecs/window/join_avx512.inl"
 
 #include "codecs/window/kernels.inl"
 

@@ -22,6 +22,7 @@ struct Lanes<std::uint8_t> {
     return _mm512_and_si512(_mm512_srlv_epi16(words, counts(count)), set(0xFFU >> count));
   }
   static __m512i rotate_right(__m512i words) { return _mm512_or_si512(shift_right(words, 1), shift_left(words, 7)); }
+  static __m512i rotate_left(__m512i words) { return _mm512_or_si512(add(words, words), shift_right(words, 7)); }
   static Mask equal(__m512i a, __m512i b) { return _mm512_cmpeq_epi8_mask(a, b); }
   static Mask not_below(__m512i a, __m512i b) { return _mm512_cmpge_epu8_mask(a, b); }
   static Mask any_bit(__m512i a, __m512i b) { return _mm512_test_epi8_mask(a, b); }
@@ -41,6 +42,7 @@ struct Lanes<std::uint16_t> {
   static __m512i shift_left(__m512i words, unsigned count) { return _mm512_sllv_epi16(words, set(count)); }
   static __m512i shift_right(__m512i words, unsigned count) { return _mm512_srlv_epi16(words, set(count)); }
   static __m512i rotate_right(__m512i words) { return _mm512_shrdi_epi16(words, words, 1); }
+  static __m512i rotate_left(__m512i words) { return _mm512_shldi_epi16(words, words, 1); }
   static Mask equal(__m512i a, __m512i b) { return _mm512_cmpeq_epi16_mask(a, b); }
   static Mask not_below(__m512i a, __m512i b) { return _mm512_cmpge_epu16_mask(a, b); }
   static Mask any_bit(__m512i a, __m512i b) { return _mm512_test_epi16_mask(a, b); }
@@ -62,6 +64,7 @@ struct Lanes<std::uint32_t> {
   static __m512i shift_left(__m512i words, unsigned count) { return _mm512_sllv_epi32(words, set(count)); }
   static __m512i shift_right(__m512i words, unsigned count) { return _mm512_srlv_epi32(words, set(count)); }
   static __m512i rotate_right(__m512i words) { return _mm512_ror_epi32(words, 1); }
+  static __m512i rotate_left(__m512i words) { return _mm512_rol_epi32(words, 1); }
   static Mask equal(__m512i a, __m512i b) { return _mm512_cmpeq_epi32_mask(a, b); }
   static Mask not_below(__m512i a, __m512i b) { return _mm512_cmpge_epu32_mask(a, b); }
   static Mask any_bit(__m512i a, __m512i b) { return _mm512_test_epi32_mask(a, b); }
@@ -83,6 +86,7 @@ struct Lanes<std::uint64_t> {
   static __m512i shift_left(__m512i words, unsigned count) { return _mm512_sllv_epi64(words, set(count)); }
   static __m512i shift_right(__m512i words, unsigned count) { return _mm512_srlv_epi64(words, set(count)); }
   static __m512i rotate_right(__m512i words) { return _mm512_ror_epi64(words, 1); }
+  static __m512i rotate_left(__m512i words) { return _mm512_rol_epi64(words, 1); }
   static Mask equal(__m512i a, __m512i b) { return _mm512_cmpeq_epi64_mask(a, b); }
   static Mask not_below(__m512i a, __m512i b) { return _mm512_cmpge_epu64_mask(a, b); }
   static Mask any_bit(__m512i a, __m512i b) { return _mm512_test_epi64_mask(a, b); }
@@ -92,3 +96,20 @@ struct Lanes<std::uint64_t> {
   }
   static __m512i compress(Mask lanes, __m512i words) { return _mm512_maskz_compress_epi64(lanes, words); }
 };
+
+template <class Word>
+using MaskOf = typename Lanes<Word>::Mask;
+
+template <class Mask>
+inline std::uint64_t count_of(Mask lanes) {
+  return static_cast<unsigned>(__builtin_popcountll(lanes));
+}
+
+/// The lanes that `num_bytes` bytes of words fill: fewer than all.
+template <class Word>
+inline MaskOf<Word> lanes_of(std::uint64_t num_bytes) {
+  return static_cast<MaskOf<Word>>((std::uint64_t{1} << (num_bytes / sizeof(Word))) - 1);
+}
+
+template <class Word>
+constexpr MaskOf<Word> kAllLanes = static_cast<MaskOf<Word>>(~MaskOf<Word>{0});

@@ -107,6 +107,10 @@ RowLayoutStorage::RowLayoutStorage(const Plan& plan) {
   layout_.dropped = (std::uint64_t{1} << plan.dropped_bits) - 1;
   layout_.unpacking =
       fields::unpacking_for({.word_bytes = plan.view_bytes, .field_bits = plan.field_bits, .place = plan.dropped_bits});
+  if (plan.field_bits >= fields::min_packed_bits(plan.view_bytes)) {
+    packing_ = fields::packing_for(plan.view_bytes, plan.field_bits);
+    layout_.packing = &packing_;
+  }
 
   layout_.has_column_bases = plan.bases.size() > 1;
   const std::uint64_t num_words = kChunkWords + (layout_.has_column_bases ? layout_.num_columns : 0);

@@ -2,6 +2,7 @@
 
 #include "core/bytes.hpp"
 #include "core/result.hpp"
+#include "fields/packing.hpp"
 #include "fields/unpacking.hpp"
 #include "warp/plan_bytes.hpp"
 
@@ -64,6 +65,7 @@ struct RowLayout {
   const std::byte* bases = nullptr;  ///< placed, a word each: for each column, or for each word of any chunk
   bool has_column_bases = false;     ///< `bases` has one for each column and then for kChunkWords more
   fields::FieldUnpacking unpacking;
+  const fields::FieldPacking* packing = nullptr;  ///< null where fields are too narrow for it
 };
 
 /// Owns what the pointers of a RowLayout point to.
@@ -78,6 +80,7 @@ class RowLayoutStorage {
 
  private:
   std::vector<std::byte> bases_;
+  fields::FieldPacking packing_;
   RowLayout layout_;
 };
 

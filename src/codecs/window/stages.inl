@@ -84,6 +84,37 @@ inline std::uint64_t split_chunk(const RowLayout& layout, const std::byte* words
   return static_cast<std::uint64_t>(next - chunk.exceptions);
 }
 
+template <class Word, bool kIsSigned>
+inline std::uint64_t encode_row(const RowLayout& layout, const std::byte* row, std::byte* dst) {
+  Chunk<Word> chunk;
+  std::uint64_t num_exceptions = 0;
+  for (std::uint64_t first = 0; first < layout.num_columns; first += kChunkWords) {
+    const std::uint64_t left = layout.num_columns - first;
+    const std::uint64_t num_here =
+        split_chunk<Word, kIsSigned>(layout, row + first * sizeof(Word), bases_from<Word>(layout, first), left, chunk);
+    if (num_here > 0) {
+      if (stored_bytes<Word>(layout, num_exceptions + num_here) == layout.row_bytes) {
+        __builtin_memcpy(dst, row, layout.row_bytes);
+        return layout.row_bytes;
+      }
+      __builtin_memcpy(dst + layout.plane_bytes + num_exceptions * sizeof(Word), chunk.exceptions,
+                       num_here * sizeof(Word));
+      num_exceptions += num_here;
+    }
+    std::byte* plane = dst + first / 8 * layout.field_bits;
+    if (left >= 2 * kChunkWords) {
+      pack_fields(layout, chunk.placed, kChunkWords, plane);
+    } else {
+      // What is written behind these fields must not reach the exceptions.
+      const std::uint64_t count = left < kChunkWords ? left : kChunkWords;
+      std::byte fields[kChunkWords * sizeof(Word) + 8];
+      pack_fields(layout, chunk.placed, count, fields);
+      __builtin_memcpy(plane, fields, (count * layout.field_bits + 7) / 8);
+    }
+  }
+  return layout.plane_bytes + num_exceptions * sizeof(Word);
+}
+
 /// Turns placed fields into the words of a chunk, and tells which are the marker.
 template <class Word, bool kIsSigned>
 inline void join_chunk(const RowLayout& layout, const Word* placed, const std::byte* bases, std::byte* words,
