@@ -96,6 +96,7 @@ struct Lanes<std::uint8_t> {
   static __m512i set_count(unsigned count) { return _mm512_set1_epi16(static_cast<short>(count)); }
   // Bits that cross into the next byte are masked by the caller, or are none.
   static __m512i shift_left(__m512i words, __m512i counts) { return _mm512_sllv_epi16(words, counts); }
+  static __m512i shift_right(__m512i words, __m512i counts) { return _mm512_srlv_epi16(words, counts); }
   static void store_symbols(std::uint8_t* dst, __m512i words, __m512i counts, __m512i mask) {
     _mm512_storeu_si512(dst, _mm512_and_si512(_mm512_srlv_epi16(words, counts), mask));
   }
@@ -150,6 +151,8 @@ inline __attribute__((always_inline)) void for_each_vector(std::uint64_t first, 
     here >= kWords ? body(part, offset, AllLanes()) : body(part, offset, lanes_of(here));
   }
 }
+
+#include "fields/packer_avx512.inl"
 
 #include "codecs/escape/split_avx512.inl"
 

@@ -191,7 +191,7 @@ RowLayoutStorage::RowLayoutStorage(const Plan& plan, LayoutUse use) {
       layout_.low_byte_of_code[i][code] = static_cast<std::uint8_t>(tier.symbols[code - 1]);
     }
   }
-  if (use == LayoutUse::kEncodingToo) lay_out_symbols(plan);
+  if (use == LayoutUse::kEncodingToo) lay_out_encoding(plan);
   layout_.row_shifts = plan.row_shifts;
   if (!plan.column_shifts.empty()) {
     const unsigned symbol_size = plan.symbol_size();
@@ -204,8 +204,12 @@ RowLayoutStorage::RowLayoutStorage(const Plan& plan, LayoutUse use) {
   }
 }
 
-/// What encoding asks of a symbol: which tier has it, and by what code.
-void RowLayoutStorage::lay_out_symbols(const Plan& plan) {
+/// How fixed fields are packed, and what encoding asks of a symbol: which tier has it, and by what code.
+void RowLayoutStorage::lay_out_encoding(const Plan& plan) {
+  if (layout_.shape.fixed_bits >= fields::min_packed_bits(plan.view_bytes)) {
+    packing_ = fields::packing_for(plan.view_bytes, layout_.shape.fixed_bits);
+    layout_.packing = &packing_;
+  }
   const std::size_t num_symbols = std::max<std::size_t>(256, std::size_t{1} << plan.symbol_bits);
   tier_of_symbol_.assign(num_symbols, static_cast<std::uint8_t>(layout_.num_tiers));
   for (unsigned i = layout_.num_tiers; i-- > 0;) {

@@ -3,6 +3,7 @@
 #include "codecs/escape/lane.hpp"
 #include "core/bytes.hpp"
 #include "core/result.hpp"
+#include "fields/packing.hpp"
 #include "fields/unpacking.hpp"
 #include "warp/plan_bytes.hpp"
 
@@ -111,6 +112,7 @@ struct RowLayout {
   const std::uint8_t* code_of_symbol[kMaxTiers] = {};  ///< 0 for a symbol that the tier lacks; 256 entries at least
   const std::uint8_t* tier_of_symbol = nullptr;        ///< the first tier that has it, or num_tiers
   const std::uint64_t* beyond_of_symbol = nullptr;     ///< bit 20 × i is set if tiers 0 … i lack it: to be added up
+  const fields::FieldPacking* packing = nullptr;       ///< of fixed fields; null where they are too narrow for it
   const SymbolSets* symbol_sets = nullptr;             ///< the same as sets; null where symbols have more than 8 bits
   std::uint8_t first_near_symbol = 0;  ///< where tiers_are_near, no tier has any but the 63 symbols from this one on
   bool tiers_are_near = false;
@@ -138,8 +140,9 @@ class RowLayoutStorage {
   [[nodiscard]] const RowLayout& layout() const noexcept { return layout_; }
 
  private:
-  void lay_out_symbols(const Plan& plan);
+  void lay_out_encoding(const Plan& plan);
 
+  fields::FieldPacking packing_;
   std::array<std::vector<std::uint8_t>, kMaxTiers> code_of_symbol_;
   std::vector<std::uint8_t> tier_of_symbol_;
   std::vector<std::uint64_t> beyond_of_symbol_;

@@ -51,31 +51,32 @@ struct LowFields {
   __m512i sign_shift;
 };
 
-/// Fields of whole bytes: each word's field is brought to its low end, and the bytes above it are left out.
+/// The narrowest fields are packed by BMI2.
 template <class Word>
-inline void pack_whole_bytes(const RowLayout& layout, const std::byte* row, std::byte* dst) {
+inline void pack_fields_wide(const RowLayout& layout, const std::byte* row, std::byte* dst) {
+  if (layout.packing == nullptr)
+    return extract_fields<Word>(row, layout.num_columns, field_place(layout.shape), layout.shape.fixed_bits, dst);
   const LowFields<Word> fields(layout.shape);
-  const std::uint64_t field_bytes = layout.shape.fixed_bits / 8;
-  constexpr std::uint64_t kEachWord = ~std::uint64_t{0} / low_mask(sizeof(Word));
-  const __mmask64 kept = low_mask(static_cast<unsigned>(field_bytes)) * kEachWord;
+  const FieldPacker<Word> packer(*layout.packing, layout.shape.fixed_bits, 0);
   for (std::uint64_t first = 0; first < layout.num_columns; first += kLanes) {
     for_each_vector<Word>(first, layout.num_columns, [&](unsigned, std::uint64_t offset, auto lanes) {
-      const __m512i packed = _mm512_maskz_compress_epi8(kept, fields.of(Lanes<Word>::load(row + offset, lanes)));
-      _mm512_storeu_si512(dst, packed);
-      dst += 64 / sizeof(Word) * field_bytes;
+      _mm512_storeu_si512(dst, packer.pack(fields.of(Lanes<Word>::load(row + offset, lanes))));
+      dst += layout.unpacking.plane_bytes;
     });
   }
 }
 
 template <>
+inline void pack_fields<std::uint8_t>(const RowLayout& layout, const std::byte* row, std::byte* dst) {
+  pack_fields_wide<std::uint8_t>(layout, row, dst);
+}
+template <>
 inline void pack_fields<std::uint16_t>(const RowLayout& layout, const std::byte* row, std::byte* dst) {
-  if (layout.shape.fixed_bits % 8 == 0) return pack_whole_bytes<std::uint16_t>(layout, row, dst);
-  extract_fields<std::uint16_t>(row, layout.num_columns, field_place(layout.shape), layout.shape.fixed_bits, dst);
+  pack_fields_wide<std::uint16_t>(layout, row, dst);
 }
 template <>
 inline void pack_fields<std::uint32_t>(const RowLayout& layout, const std::byte* row, std::byte* dst) {
-  if (layout.shape.fixed_bits % 8 == 0) return pack_whole_bytes<std::uint32_t>(layout, row, dst);
-  extract_fields<std::uint32_t>(row, layout.num_columns, field_place(layout.shape), layout.shape.fixed_bits, dst);
+  pack_fields_wide<std::uint32_t>(layout, row, dst);
 }
 
 /// Where the bytes of a plane come from that has the low kFieldBytes bytes of each word: those of the plane's vector i
