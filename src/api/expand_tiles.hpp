@@ -22,8 +22,10 @@ inline constexpr std::uint64_t kBatchTiles = 32;
 /// is requested at once must not be more than a core can wait for.
 inline constexpr std::uint64_t kBatchRows = RowCodec::kGatheredRows;
 
-/// How far ahead of a batch memory is requested, in rows that are gathered in no order.
-inline constexpr std::uint64_t kPrefetchRows = 16;
+/// How far ahead of a batch memory is requested, in rows that are gathered in no order. With 16 in place of
+/// 32, rows of 512 bytes and 1 KiB take a tenth longer where the output stays in the caches (Intel Xeon with AMX,
+/// 2026-11-22; on Zen 4 as long).
+inline constexpr std::uint64_t kPrefetchRows = 32;
 
 inline Fault corrupt_row(const Decoder& decoder, std::uint64_t tile) {
   const std::uint64_t row = tile * decoder.header.tile_bytes / decoder.header.geometry.row_bytes;
@@ -76,7 +78,7 @@ class IndexedRequests {
   }
 
  private:
-  static constexpr std::uint64_t kMostAhead = 32;
+  static constexpr std::uint64_t kMostAhead = 64;
   static_assert(kBatchRows + kPrefetchRows <= kMostAhead);
 
   const packing::RowReader& reader_;
