@@ -25,11 +25,12 @@ constexpr std::uint64_t kMaxCounted = std::uint64_t{1} << 17;
 /// A window that takes a larger share of the raw bits than this is not worth its plan.
 constexpr double kMaxWindowShare = 0.8;
 
-/// Columns that are looked at to decide whether the others have to be. What all of them take is told from them by their
-/// mean, which may be wrong by so many of its standard errors; and a plan so much dearer than another is not wanted.
+/// Columns that are looked at to decide whether the others have to be, and how many of their words: a window that is
+/// the cheapest of few words is too cheap. What all columns take is told from these by their mean, which may be wrong
+/// by so many of its standard errors.
 constexpr std::uint64_t kTriedColumns = 32;
+constexpr std::uint64_t kTriedWords = 256;
 constexpr double kDoubt = 3;
-constexpr double kTolerance = 1.02;
 
 /// Of the raw bits what columns take with nothing to gain.
 constexpr double kNothing = 0.999;
@@ -156,7 +157,10 @@ double Planner::price_column(std::uint64_t column) {
     return counted ? std::min(cheapest_kind(pricing(column, num_words), *counted).num_bits, raw_.num_bits)
                    : raw_.num_bits;
   }
-  const double num_bits = cheapest_window(pricing(column, num_probed_), probed).num_bits;
+  const std::uint64_t num_words = std::max(num_probed_, std::min(num_rows_, kTriedWords));
+  columns_.gather(column, column + 1, num_words, words_);
+  const auto counted = counter_.count(words_, num_words).value_or(std::span<const Counted>());
+  const double num_bits = cheapest_window(pricing(column, num_words), counted).num_bits;
   return num_bits > kMaxWindowShare * raw_.num_bits ? raw_.num_bits : num_bits;
 }
 
@@ -176,7 +180,7 @@ bool Planner::is_hopeless() {
   const double mean = sum / n;
   const double variance = std::max(0.0, sum_of_squares / n - mean * mean);
   const double error = num_tried == num_columns ? 0 : std::sqrt(variance / n);
-  return mean - kDoubt * error > std::min(enough_share_ * kTolerance, kNothing);
+  return mean - kDoubt * error > std::min(enough_share_, kNothing);
 }
 
 /// Gives a column the kind with this price, if it is one that pays.
