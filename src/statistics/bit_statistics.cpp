@@ -117,7 +117,10 @@ void BitStatistics::merge(const BitStatistics& other) {
 BitStatistics BitStatistics::folded(std::uint64_t row_bytes) const {
   BitStatistics result(row_bytes);
   const std::vector<std::uint64_t> counts = ones();
-  for (std::size_t i = 0; i < counts.size(); ++i) result.ones_[i % result.ones_.size()] += counts[i];
+  const std::size_t num_bits = result.ones_.size();
+  for (std::size_t first = 0; first < counts.size(); first += num_bits) {
+    for (std::size_t i = 0; i < num_bits; ++i) result.ones_[i] += counts[first + i];
+  }
   result.num_rows_ = num_rows_ * (row_bytes_ / row_bytes);
   return result;
 }

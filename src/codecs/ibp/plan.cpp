@@ -34,17 +34,24 @@ Candidates candidates_from(const BitStatistics& statistics, unsigned view_bytes)
   const std::uint64_t num_rows = statistics.num_rows();
   Candidates result{std::vector<std::uint64_t>(num_words), std::vector<std::uint64_t>(num_words), {}};
   for (auto& mask : result.mask) mask.resize(num_words);
+  std::uint64_t most[kNumCandidates];
+  for (unsigned t = 0; t < kNumCandidates; ++t) most[t] = most_deviating(num_rows, kThresholds[t]);
   const std::vector<std::uint64_t> counts = statistics.ones();
-  for (std::uint64_t i = 0; i < counts.size(); ++i) {
-    const std::uint64_t word = i / (8 * view_bytes);
-    const std::uint64_t bit = std::uint64_t{1} << (i % (8 * view_bytes));
-    const std::uint64_t ones = counts[i];
-    const std::uint64_t agreeing = std::max(ones, num_rows - ones);
-    if (2 * ones > num_rows) result.value[word] |= bit;
-    if (agreeing == num_rows) result.constant[word] |= bit;
-    for (unsigned t = 0; t < kNumCandidates; ++t) {
-      if (num_rows - agreeing <= most_deviating(num_rows, kThresholds[t])) result.mask[t][word] |= bit;
+  const std::uint64_t* ones = counts.data();
+  for (std::uint64_t word = 0; word < num_words; ++word) {
+    std::uint64_t value = 0;
+    std::uint64_t constant = 0;
+    std::uint64_t mask[kNumCandidates] = {};
+    // Without branches: which bits agree is not to be foreseen.
+    for (unsigned bit = 0; bit < 8 * view_bytes; ++bit, ++ones) {
+      const std::uint64_t deviating = std::min(*ones, num_rows - *ones);
+      value |= std::uint64_t{2 * *ones > num_rows} << bit;
+      constant |= std::uint64_t{deviating == 0} << bit;
+      for (unsigned t = 0; t < kNumCandidates; ++t) mask[t] |= std::uint64_t{deviating <= most[t]} << bit;
     }
+    result.value[word] = value;
+    result.constant[word] = constant;
+    for (unsigned t = 0; t < kNumCandidates; ++t) result.mask[t][word] = mask[t];
   }
   return result;
 }
