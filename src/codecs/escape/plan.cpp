@@ -5,6 +5,7 @@
 #include <functional>
 #include <numeric>
 #include <optional>
+#include <span>
 #include <vector>
 
 namespace stillbit::escape {
@@ -76,8 +77,13 @@ SampledSymbols narrowed(const SampledSymbols& from, unsigned symbol_bits) {
 }
 
 Counts counts_of(const SampledSymbols& sampled) {
-  Counts counts(std::size_t{1} << sampled.symbol_bits);
-  for (const std::uint16_t symbol : sampled.symbols) ++counts[symbol];
+  // Neighbours are counted apart: a count that was raised a moment ago would be waited for.
+  constexpr std::size_t kNumParts = 4;
+  const std::size_t num_symbols = std::size_t{1} << sampled.symbol_bits;
+  std::vector<std::uint32_t> parts(kNumParts * num_symbols);
+  for (std::size_t i = 0; i < sampled.symbols.size(); ++i) ++parts[i % kNumParts * num_symbols + sampled.symbols[i]];
+  Counts counts(num_symbols);
+  for (std::size_t i = 0; i < parts.size(); ++i) counts[i % num_symbols] += parts[i];
   return counts;
 }
 
@@ -135,53 +141,67 @@ Tiers cheapest_tiers(const Counts& counts, unsigned symbol_size, std::uint64_t l
   return best;
 }
 
-/// The rounded mean of the symbols that differ from `center` by at most `reach`; `center` when there are none.
-template <class SymbolAt>
-std::uint16_t mean_near(std::uint64_t count, const SymbolAt& symbol_at, std::uint16_t center, unsigned reach) {
-  std::uint64_t sum = 0;
-  std::uint64_t num_near = 0;
-  for (std::uint64_t i = 0; i < count; ++i) {
-    const std::uint16_t symbol = symbol_at(i);
-    if (symbol + reach < center || symbol > center + reach) continue;
-    sum += symbol;
-    ++num_near;
-  }
-  return num_near == 0 ? center : static_cast<std::uint16_t>((sum + num_near / 2) / num_near);
-}
-
 /// How far from the mean a symbol may be and still count as one of its row or column: zeros should not.
 constexpr unsigned kReach = 8;
 
-template <class SymbolAt>
-std::uint16_t middle_of(std::uint64_t count, const SymbolAt& symbol_at, unsigned symbol_bits) {
-  const auto most = static_cast<unsigned>(low_mask(symbol_bits));
-  return mean_near(count, symbol_at, mean_near(count, symbol_at, 0, most), kReach);
-}
+/// The rounded mean of the symbols that differ from a center by at most `reach`.
+class MeanNear {
+ public:
+  MeanNear(std::uint16_t center, unsigned reach) : center_(center), reach_(reach) {}
 
-/// Subtracts from each column's symbols their middle. Returns the middles.
+  /// Without branches, so that compilers make vectors of it.
+  void add(std::uint32_t symbol) {
+    const std::uint32_t is_near = symbol + reach_ - center_ <= 2 * reach_ ? 1 : 0;
+    sum_ += is_near * symbol;
+    num_near_ += is_near;
+  }
+  /// The center where no symbol is near.
+  [[nodiscard]] std::uint16_t value() const {
+    return static_cast<std::uint16_t>(num_near_ == 0 ? center_ : (sum_ + num_near_ / 2) / num_near_);
+  }
+
+ private:
+  std::uint32_t center_;
+  std::uint32_t reach_;
+  std::uint32_t sum_ = 0;
+  std::uint32_t num_near_ = 0;
+};
+
+/// Subtracts from each column's symbols their middle: the mean of those near the mean of all. Returns the middles.
 Symbols shift_columns(SampledSymbols& sampled, std::uint64_t num_columns) {
   const auto mask = low_mask(sampled.symbol_bits);
-  Symbols shifts(num_columns);
-  for (std::uint64_t column = 0; column < num_columns; ++column) {
-    std::uint16_t* first = sampled.symbols.data() + column;
-    const std::uint64_t count = sampled.symbols.size() / num_columns;
-    shifts[column] = middle_of(count, [&](std::uint64_t i) { return first[i * num_columns]; }, sampled.symbol_bits);
-    for (std::uint64_t i = 0; i < count; ++i) {
-      std::uint16_t& symbol = first[i * num_columns];
-      symbol = static_cast<std::uint16_t>((symbol - shifts[column]) & mask);
-    }
+  const auto for_each_row = [&](const auto& body) {
+    for (std::size_t first = 0; first + num_columns <= sampled.symbols.size(); first += num_columns)
+      body(sampled.symbols.data() + first);
+  };
+  std::vector<MeanNear> means(num_columns, MeanNear(0, static_cast<unsigned>(mask)));
+  for (const bool last : {false, true}) {
+    for_each_row([&](const std::uint16_t* row) {
+      for (std::uint64_t column = 0; column < num_columns; ++column) means[column].add(row[column]);
+    });
+    if (last) break;
+    for (MeanNear& mean : means) mean = MeanNear(mean.value(), kReach);
   }
+  Symbols shifts(num_columns);
+  for (std::uint64_t column = 0; column < num_columns; ++column) shifts[column] = means[column].value();
+  for_each_row([&](std::uint16_t* row) {
+    for (std::uint64_t column = 0; column < num_columns; ++column)
+      row[column] = static_cast<std::uint16_t>((row[column] - shifts[column]) & mask);
+  });
   return shifts;
 }
 
 void shift_rows(SampledSymbols& sampled) {
   const auto mask = low_mask(sampled.symbol_bits);
   for (std::uint64_t tile = 0; tile < sampled.num_tiles(); ++tile) {
-    std::uint16_t* symbols = sampled.symbols.data() + tile * sampled.num_columns;
-    const std::uint16_t middle =
-        middle_of(sampled.num_columns, [&](std::uint64_t i) { return symbols[i]; }, sampled.symbol_bits);
-    for (std::uint64_t i = 0; i < sampled.num_columns; ++i)
-      symbols[i] = static_cast<std::uint16_t>((symbols[i] - middle) & mask);
+    const std::span<std::uint16_t> symbols =
+        std::span(sampled.symbols).subspan(tile * sampled.num_columns, sampled.num_columns);
+    MeanNear all(0, static_cast<unsigned>(mask));
+    for (const std::uint16_t symbol : symbols) all.add(symbol);
+    MeanNear near(all.value(), kReach);
+    for (const std::uint16_t symbol : symbols) near.add(symbol);
+    const std::uint16_t middle = near.value();
+    for (std::uint16_t& symbol : symbols) symbol = static_cast<std::uint16_t>((symbol - middle) & mask);
   }
 }
 

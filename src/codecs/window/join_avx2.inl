@@ -214,8 +214,10 @@ __attribute__((noinline)) bool join_words(const RowLayout& layout, const std::by
   std::uint64_t offset = 0;
   for (; offset + 2 * kVectorBytes < row_bytes; offset += 2 * kVectorBytes, src += 2 * plane_step) {
     if (exceptions.next > end) return false;
+    // NOLINTBEGIN(misc-const-correctness): past the caches they are changed
     MarkedWords first = vector_at(offset, src);
     MarkedWords second = vector_at(offset + kVectorBytes, src + plane_step);
+    // NOLINTEND(misc-const-correctness)
     if constexpr (kPastCaches) exceptions.take(first, second);
     put(dst + offset, first, second);
     if constexpr (!kPastCaches) exceptions.put(first, second, dst + offset);
