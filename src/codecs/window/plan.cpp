@@ -138,7 +138,8 @@ ColumnBase best_base(std::span<const std::int64_t> values, std::uint64_t middle,
   const std::uint64_t num_offsets = field_bits == 0 ? 1 : low_ones(field_bits);
   ColumnBase best;
   std::size_t end = 0;
-  for (std::size_t first = 0; first < values.size(); ++first) {
+  // Behind the first of as many as the best window has there are too few.
+  for (std::size_t first = 0; first + best.num_inside < values.size(); ++first) {
     const std::uint64_t lowest = middle + static_cast<std::uint64_t>(values[first]);
     std::uint64_t base = lowest >> shift << shift;
     const auto offset_of = [&](std::size_t i) { return middle + static_cast<std::uint64_t>(values[i]) - base; };
