@@ -20,7 +20,7 @@ constexpr std::array kCodecs{
     CodecEntry{Codec::kIbp, "ibp", ibp::plan, ibp::open, {4.9, 4.7}},
     CodecEntry{Codec::kWindow, "window", window::plan, window::open, {1.4, 1.5}},
     CodecEntry{Codec::kEscape, "escape", escape::plan, escape::open, {2.0, 1.4}},
-    CodecEntry{Codec::kSparse, "sparse", sparse::plan, sparse::open, {1.4, 1.4}},
+    CodecEntry{Codec::kSparse, "sparse", sparse::plan, sparse::open, {1.4, 1.4}, true},
     CodecEntry{Codec::kDictionary, "dictionary", dictionary::plan, dictionary::open, {10.0, 10.0}, true},
     CodecEntry{Codec::kRans, "rans", rans::plan, rans::open, {8.0, 5.0}, false, true},
 };

@@ -18,7 +18,8 @@ constexpr std::size_t kScreenedWindowWords = 512;
 constexpr std::size_t kCollectedWords = 65536;
 constexpr std::size_t kWindowWords = 2048;
 
-/// Views that promise to be at most so much larger than the best are tried on the whole sample.
+/// Views that promise to be at most so much larger than the best, and than what is known to be enough, are tried on the
+/// whole sample.
 constexpr double kViewTolerance = 1.15;
 
 /// A view that is worth trying.
@@ -180,7 +181,8 @@ std::unique_ptr<RowCodec> plan(const PlanInput& input) {
   if (row_bytes == 0 || row_bytes > kMaxRowBytes || input.sample.empty()) return nullptr;
 
   std::vector<Draft> drafts;
-  double smallest_share = 1;
+  double smallest_share =
+      std::min(1.0, static_cast<double>(input.enough_bytes) / static_cast<double>(input.geometry.num_bytes()));
   for (const unsigned view_bytes : {1U, 2U, 4U, 8U}) {
     if (row_bytes % view_bytes != 0) continue;
     const auto draft = screen(input, view_bytes);
