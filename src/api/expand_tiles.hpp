@@ -22,9 +22,9 @@ inline constexpr std::uint64_t kBatchTiles = 32;
 /// is requested at once must not be more than a core can wait for.
 inline constexpr std::uint64_t kBatchRows = RowCodec::kGatheredRows;
 
-/// How far ahead of a batch memory is requested, in rows that are gathered in no order. With 16 in place of
-/// 32, rows of 512 bytes and 1 KiB take a tenth longer where the output stays in the caches (Intel Xeon with AMX,
-/// 2026-11-22; on Zen 4 as long).
+/// How far ahead of a batch memory is requested, in rows that are gathered in no order. With 16 in place of 32, rows of
+/// 512 bytes and 1 KiB take a tenth longer where the output stays in the caches (Intel Xeon with AMX, 2026-11-22; on
+/// Zen 4 as long).
 inline constexpr std::uint64_t kPrefetchRows = 32;
 
 inline Fault corrupt_row(const Decoder& decoder, std::uint64_t tile) {

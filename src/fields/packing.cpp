@@ -3,13 +3,12 @@
 namespace stillbit::fields {
 
 unsigned min_packed_bits(unsigned word_bytes) noexcept {
-  return word_bytes;
+  return word_bytes;  // 8 bits in the fields of 8 bytes of words
 }
 
 FieldPacking packing_for(unsigned word_bytes, unsigned field_bits) noexcept {
   FieldPacking result;
   const unsigned group_bits = 8 / word_bytes * field_bits;
-  result.plane_bytes = group_bits;
   for (unsigned group = 0; group < 8; ++group) {
     const unsigned first_bit = group * group_bits;
     const unsigned shift = first_bit % 8;

@@ -12,8 +12,7 @@ namespace stillbit::fields {
 struct FieldPacking {
   std::uint8_t from_byte[2][64] = {};
   std::uint64_t moved[2] = {};
-  std::uint64_t shift[8] = {};    ///< of each 8 bytes, in bits
-  std::uint64_t plane_bytes = 0;  ///< that the fields of 64 bytes of words take
+  std::uint64_t shift[8] = {};  ///< of each 8 bytes, in bits
 };
 
 /// The fewest bits that fields may have to be packed so: those of every second 8 bytes do not share a byte then.

@@ -1,4 +1,4 @@
-// How rows are taken apart by AVX-512. Included inside a namespace, behind chunk.inl, lanes_avx512.inl and
+// How rows are taken apart by AVX-512. Included inside a namespace, behind layout.inl, lanes_avx512.inl and
 // fields/packer_avx512.inl.
 
 /// Tells which words do not fit into fields. `kJoin` is how these become words.
@@ -85,6 +85,7 @@ class PlacedFieldPacker {
   FieldPacker<Word> packer_;
 };
 
+/// As RowCodec::encode.
 template <class Word, Join kJoin, bool kHasColumnBases>
 inline std::uint64_t encode_words(const RowLayout& layout, const std::byte* row, std::byte* dst) {
   const Splitter<Word, kJoin> splitter(layout);

@@ -1,4 +1,4 @@
-// How rows are put together by AVX-512. Included inside a namespace, behind chunk.inl and lanes_avx512.inl.
+// How rows are put together by AVX-512. Included inside a namespace, behind layout.inl and lanes_avx512.inl.
 
 /// Rows up to this size are taken from memory without touching what lies behind them (StoredBytes). In longer ones a
 /// line more does not matter, but the shuffles that this costs do.

@@ -1,5 +1,5 @@
-// The loops of codec window over rows. Included once per instruction set, behind the stages (stages.inl, and what an
-// instruction set has in place of some of them), in the same namespace. An instruction set also says how rows that
+// The loops of codec window over rows. Included once per instruction set, behind the stages (stages.inl, or what an
+// instruction set has in place of them or of some), in the same namespace. An instruction set also says how rows that
 // follow each other are written, to the caches and past them (RowsInCaches, RowsPastCaches).
 
 template <class Word, bool kIsSigned>

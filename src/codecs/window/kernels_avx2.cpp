@@ -18,7 +18,7 @@ namespace {
 
 #include "fields/vectors_avx2.inl"
 
-#include "codecs/window/chunk.inl"
+#include "codecs/window/layout.inl"
 
 #include "codecs/window/stages.inl"
 

@@ -18,7 +18,7 @@ constexpr std::uint64_t kVectorBytes = 64;
 
 #include "fields/vectors_avx512.inl"
 
-#include "codecs/window/chunk.inl"
+#include "codecs/window/layout.inl"
 
 #include "codecs/window/lanes_avx512.inl"
 

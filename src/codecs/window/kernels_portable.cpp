@@ -13,7 +13,7 @@ namespace {
 
 #include "fields/plane.inl"
 
-#include "codecs/window/chunk.inl"
+#include "codecs/window/layout.inl"
 
 #include "codecs/window/stages.inl"
 

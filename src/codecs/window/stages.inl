@@ -1,7 +1,20 @@
-// The stages of codec window in plain C++, for any instruction set and any size of words. Included inside a namespace,
-// behind chunk.inl; `pack_fields` and `unpack_fields` are declared here and come from another file
-// (fields_portable.inl, fields_bmi2.inl). The loops over a chunk are without branches that data decides: compilers turn
-// them into vectors.
+// The stages of codec window in plain C++, for any instruction set and any size of words: rows are worked on in chunks
+// of kChunkWords words. Included inside a namespace, behind layout.inl; `pack_fields` and `unpack_fields` are declared
+// here and come from another file (fields_portable.inl, fields_bmi2.inl). The loops over a chunk are without branches
+// that data decides: compilers turn them into vectors.
+
+/// The bases of the words from `first` on, which begins a chunk.
+template <class Word>
+inline const std::byte* bases_from(const RowLayout& layout, std::uint64_t first) {
+  return layout.has_column_bases ? layout.bases + first * sizeof(Word) : layout.bases;
+}
+
+/// Words of up to a chunk, and what of them does not fit into fields.
+template <class Word>
+struct Chunk {
+  alignas(64) Word placed[kChunkWords];  ///< fields
+  Word exceptions[kChunkWords];          ///< in order
+};
 
 /// Puts the fields of `count` placed fields at `dst`. 8 bytes behind them must be writable.
 template <class Word>
@@ -84,6 +97,7 @@ inline std::uint64_t split_chunk(const RowLayout& layout, const std::byte* words
   return static_cast<std::uint64_t>(next - chunk.exceptions);
 }
 
+/// As RowCodec::encode.
 template <class Word, bool kIsSigned>
 inline std::uint64_t encode_row(const RowLayout& layout, const std::byte* row, std::byte* dst) {
   Chunk<Word> chunk;
