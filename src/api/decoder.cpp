@@ -97,10 +97,11 @@ Result<void> Decoder::expand_rows(std::span<const Index> index, std::byte* dst, 
   if (header.tile_bytes == row_bytes)
     return expand_gathered(
         *this, index.size(), dst, [&](std::uint64_t i) { return reader.stored(row_of(i)); }, is_large);
+  constexpr std::uint64_t kRowsAhead = cpu::kMostRowsAhead;
   PartExpander expander(*this, false);
   for (std::uint64_t i = 0; i < index.size(); ++i) {
-    if (i + kPrefetchRows < index.size())
-      reader.prefetch(reader.stored(row_of(i + kPrefetchRows) * row_bytes / header.tile_bytes));
+    if (i + kRowsAhead < index.size())
+      reader.prefetch(reader.stored(row_of(i + kRowsAhead) * row_bytes / header.tile_bytes));
     STILLBIT_CHECK(expander.expand(row_of(i) * row_bytes, row_bytes, dst + i * row_bytes));
   }
   return {};
@@ -124,7 +125,9 @@ Result<void> Decoder::gather(std::span<const Index> index, std::byte* dst, unsig
     return {};
   };
   return for_each_task(index.size(), row_bytes, num_threads, gather_task,
-                       copies_repeats ? kTaskBytesWithRepeats : kTaskBytes);
+                       copies_repeats ? kTaskBytesWithRepeats
+                       : is_large     ? kTaskBytesPastCaches
+                                      : kTaskBytes);
 }
 
 template Result<void> Decoder::gather(std::span<const std::int32_t>, std::byte*, unsigned) const;

@@ -1,6 +1,7 @@
 #pragma once
 
 #include "api/decoder.hpp"
+#include "cpu/request_pattern.hpp"
 
 #include <algorithm>
 #include <string>
@@ -18,14 +19,7 @@ inline constexpr std::uint64_t kTaskBytesPastCaches = std::uint64_t{2} << 20;
 inline constexpr std::uint64_t kBatchTilesPastCaches = 256;
 inline constexpr std::uint64_t kBatchTiles = 32;
 
-/// The same for rows that are gathered in no order: one batch's rows arrive while those before are expanded, and what
-/// is requested at once must not be more than a core can wait for.
-inline constexpr std::uint64_t kBatchRows = RowCodec::kGatheredRows;
-
-/// How far ahead of a batch memory is requested, in rows that are gathered in no order. With 16 in place of 32, rows of
-/// 512 bytes and 1 KiB take a tenth longer where the output stays in the caches (Intel Xeon with AMX, 2026-11-22; on
-/// Zen 4 as long).
-inline constexpr std::uint64_t kPrefetchRows = 32;
+static_assert(cpu::kMostGatheredRows <= RowCodec::kGatheredRows);
 
 inline Fault corrupt_row(const Decoder& decoder, std::uint64_t tile) {
   const std::uint64_t row = tile * decoder.header.tile_bytes / decoder.header.geometry.row_bytes;
@@ -36,14 +30,16 @@ inline Fault corrupt_row(const Decoder& decoder, std::uint64_t tile) {
 template <class TileOf>
 class Requests {
  public:
-  Requests(const packing::RowReader& reader, std::uint64_t count, const TileOf& tile_of)
-      : reader_(reader), count_(count), tile_of_(tile_of) {}
+  Requests(const packing::RowReader& reader, std::uint64_t count, const TileOf& tile_of,
+           const cpu::RequestPattern& pattern)
+      : reader_(reader), count_(count), tile_of_(tile_of), pattern_(pattern) {}
 
   /// The rows from `next` on are the next to be expanded.
   void keep_ahead_of(std::uint64_t next) {
-    for (const std::uint64_t end = std::min(count_, next + kBatchRows + kPrefetchRows); num_rows_ < end; ++num_rows_)
+    const std::uint64_t behind_batch = next + pattern_.batch_rows;
+    for (const std::uint64_t end = std::min(count_, behind_batch + pattern_.rows_ahead); num_rows_ < end; ++num_rows_)
       reader_.prefetch(tile_of_(num_rows_));
-    for (const std::uint64_t end = std::min(count_, next + 2 * kBatchRows); num_tails_ < end; ++num_tails_)
+    for (const std::uint64_t end = std::min(count_, behind_batch + pattern_.batch_rows); num_tails_ < end; ++num_tails_)
       reader_.prefetch_tail(tile_of_(num_tails_));
   }
 
@@ -56,6 +52,7 @@ class Requests {
   const packing::RowReader& reader_;
   std::uint64_t count_;
   const TileOf& tile_of_;
+  cpu::RequestPattern pattern_;
   std::uint64_t num_rows_ = 0;   ///< requested
   std::uint64_t num_tails_ = 0;  ///< rows whose tails were requested, where they have any
 };
@@ -64,12 +61,13 @@ class Requests {
 template <class TileOf>
 class IndexedRequests {
  public:
-  IndexedRequests(const packing::RowReader& reader, std::uint64_t count, const TileOf& tile_of)
-      : reader_(reader), count_(count), tile_of_(tile_of) {}
+  IndexedRequests(const packing::RowReader& reader, std::uint64_t count, const TileOf& tile_of,
+                  const cpu::RequestPattern& pattern)
+      : reader_(reader), count_(count), tile_of_(tile_of), pattern_(pattern) {}
 
   void keep_ahead_of(std::uint64_t next) {
-    for (const std::uint64_t end = std::min(count_, next + kBatchRows + kPrefetchRows); num_rows_ < end; ++num_rows_)
-      ranges_[num_rows_ % kMostAhead] = reader_.request(tile_of_(num_rows_));
+    const std::uint64_t end = std::min(count_, next + pattern_.batch_rows + pattern_.rows_ahead);
+    for (; num_rows_ < end; ++num_rows_) ranges_[num_rows_ % kMostAhead] = reader_.request(tile_of_(num_rows_));
   }
 
   std::uint64_t locate_run(std::uint64_t, std::uint64_t, StoredRow*) const { return 0; }
@@ -79,11 +77,12 @@ class IndexedRequests {
 
  private:
   static constexpr std::uint64_t kMostAhead = 64;
-  static_assert(kBatchRows + kPrefetchRows <= kMostAhead);
+  static_assert(cpu::kMostGatheredRows + cpu::kMostRowsAhead <= kMostAhead);
 
   const packing::RowReader& reader_;
   std::uint64_t count_;
   const TileOf& tile_of_;
+  cpu::RequestPattern pattern_;
   std::uint64_t num_rows_ = 0;                    ///< requested
   packing::RowReader::Range ranges_[kMostAhead];  ///< of the latest of them
 };
@@ -108,18 +107,27 @@ class NoRequests {
   const TileOf& tile_of_;
 };
 
+/// Requests rows that were found, and have arrived in the second cache, into the first one.
+inline void request_again(const StoredRow* rows, std::uint64_t num_rows) {
+  constexpr std::uint64_t kLineBytes = 64;
+  for (std::uint64_t i = 0; i < num_rows; ++i) {
+    for (std::uint64_t at = 0; at < rows[i].num_bytes; at += kLineBytes) __builtin_prefetch(rows[i].data + at);
+    __builtin_prefetch(rows[i].data + rows[i].num_bytes - 1);
+  }
+}
+
 /// Expands stored tiles tile_of(0) … tile_of(count − 1), which `requests` finds. Tiles are handed to the codec in
-/// batches; one for which there is no more scratch memory begins the next batch.
-template <std::uint64_t kBatch, class TileOf, class Requests>
+/// batches, which kMost is the most for; one for which there is no more scratch memory begins the next batch.
+template <std::uint64_t kMost, class TileOf, class Requests>
 Result<void> expand_in_batches(const Decoder& decoder, std::uint64_t count, std::byte* dst, const TileOf& tile_of,
-                               Requests requests, bool is_large) {
+                               const cpu::RequestPattern& pattern, Requests requests, bool is_large) {
   using Place = packing::RowReader::Place;
   const std::uint64_t tile_bytes = decoder.header.tiles().row_bytes;
   packing::RowReader::Scratch scratch;
-  StoredRow batch[kBatch];
+  StoredRow batch[kMost];
   for (std::uint64_t first = 0; first < count;) {
     requests.keep_ahead_of(first);
-    const std::uint64_t most = std::min(kBatch, count - first);
+    const std::uint64_t most = std::min(pattern.batch_rows, count - first);
     scratch.clear();
     std::uint64_t num_tiles = requests.locate_run(first, most, batch);
     for (; num_tiles < most; ++num_tiles) {
@@ -127,6 +135,7 @@ Result<void> expand_in_batches(const Decoder& decoder, std::uint64_t count, std:
       if (place == Place::kCorrupt) return corrupt_row(decoder, tile_of(first + num_tiles));
       if (place == Place::kNoRoom) break;
     }
+    if (pattern.requests_again) request_again(batch, num_tiles);
     std::byte* const out = dst + first * tile_bytes;
     const std::uint64_t expanded = is_large ? decoder.codec.decode_past_caches(batch, num_tiles, out)
                                             : decoder.codec.decode(batch, num_tiles, out);
@@ -140,20 +149,23 @@ Result<void> expand_in_batches(const Decoder& decoder, std::uint64_t count, std:
 template <class TileOf>
 Result<void> expand_gathered(const Decoder& decoder, std::uint64_t count, std::byte* dst, const TileOf& tile_of,
                              bool is_large) {
-  if (decoder.reader.has_index())
-    return expand_in_batches<kBatchRows>(decoder, count, dst, tile_of, IndexedRequests(decoder.reader, count, tile_of),
-                                         is_large);
-  return expand_in_batches<kBatchRows>(decoder, count, dst, tile_of, Requests(decoder.reader, count, tile_of),
-                                       is_large);
+  const cpu::RequestPattern pattern = cpu::gather_pattern(is_large);
+  const auto expand = [&](auto requests) {
+    return expand_in_batches<cpu::kMostGatheredRows>(decoder, count, dst, tile_of, pattern, requests, is_large);
+  };
+  return decoder.reader.has_index() ? expand(IndexedRequests(decoder.reader, count, tile_of, pattern))
+                                    : expand(Requests(decoder.reader, count, tile_of, pattern));
 }
 
 /// Expands stored tiles that mostly follow each other.
 template <class TileOf>
 Result<void> expand_tiles(const Decoder& decoder, std::uint64_t count, std::byte* dst, const TileOf& tile_of,
                           bool is_large) {
-  const NoRequests requests(decoder.reader, tile_of);
-  return is_large ? expand_in_batches<kBatchTilesPastCaches>(decoder, count, dst, tile_of, requests, true)
-                  : expand_in_batches<kBatchTiles>(decoder, count, dst, tile_of, requests, false);
+  const auto expand = [&]<std::uint64_t kBatch>() {
+    return expand_in_batches<kBatch>(decoder, count, dst, tile_of, {.batch_rows = kBatch},
+                                     NoRequests(decoder.reader, tile_of), is_large);
+  };
+  return is_large ? expand.template operator()<kBatchTilesPastCaches>() : expand.template operator()<kBatchTiles>();
 }
 
 /// Expands bytes of the tensor tile by tile. Keeps the last tile that was needed in part: neighbours may need it, too.

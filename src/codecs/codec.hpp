@@ -49,7 +49,7 @@ class RowCodec {
 
   /// Rows that are gathered in no order come in calls of at most so many, and were requested ahead. In calls of more
   /// they mostly follow each other.
-  static constexpr std::uint64_t kGatheredRows = 8;
+  static constexpr std::uint64_t kGatheredRows = 16;
 
   virtual ~RowCodec() = default;
 
