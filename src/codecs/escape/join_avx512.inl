@@ -13,11 +13,10 @@ enum class Join { kByteOfTwo, kWholeBytes, kSignInPlace, kAny };
 /// What putting rows of a layout together needs, for words of this size: set up once, it takes as long as a short row.
 template <class Word>
 struct JoinConstants {
-  JoinConstants(const RowLayout& layout, bool is_turned, bool is_requested_in_thirds)
+  JoinConstants(const RowLayout& layout, bool is_turned, bool is_requested_in_parts)
       : num_columns(layout.num_columns),
         num_inner_columns(inner_columns(layout)),
-        in_thirds(is_requested_in_thirds),
-        half_of_columns(num_inner_columns / 2 / kLanes * kLanes),
+        in_parts(is_requested_in_parts),
         codes{layout.tier_bits[0]},
         fixed_bytes(layout.fixed_bytes),
         vector_plane_bytes(layout.unpacking.plane_bytes),
@@ -43,9 +42,8 @@ struct JoinConstants {
 
   std::uint64_t num_columns;
   std::uint64_t num_inner_columns;
-  bool in_thirds;  ///< what comes behind a row is requested while it is put together (request_third_ahead_of)
-  std::uint64_t half_of_columns;
-  Codes codes;  ///< of the first tier
+  bool in_parts;  ///< what comes behind a row is requested while it is put together
+  Codes codes;    ///< of the first tier
   std::uint64_t fixed_bytes;
   std::uint64_t vector_plane_bytes;  ///< of the fields of one vector of words
   const std::byte* column_shifts;
@@ -68,32 +66,19 @@ template <class Word, class Writer, Join kJoin, bool kIsTurned, unsigned kWidth>
 class Joiner {
  public:
   explicit Joiner(const JoinConstants<Word>& constants) : c_(constants) {}
-  Joiner(const RowLayout& layout, bool is_turned, bool in_thirds) : c_(layout, is_turned, in_thirds) {}
+  Joiner(const RowLayout& layout, bool is_turned, bool in_parts) : c_(layout, is_turned, in_parts) {}
 
   /// Returns how many of the first tier's codes are the escape, whose symbols are at `next`.
   __attribute__((always_inline)) std::uint64_t join(const StoredBytes& row, const std::uint8_t* next,
                                                     std::uint8_t shift, Writer& writer) const {
-    State at{row, writer, row.begin, row.begin + c_.fixed_bytes, next, byte_of(shift)};
+    if (Writer::kPastCaches && c_.in_parts) return join_in_parts(row, next, shift, writer);
+    State at = begin(row, next, shift, writer);
     std::uint64_t first = 0;
-    if constexpr (kMayRequest) {
-      if (c_.in_thirds) {
-        request_third_ahead_of(row.begin, row.num_bytes(), 1);
-        for (; first < c_.half_of_columns; first += kLanes) join_block<true>(at, first);
-        request_third_ahead_of(row.begin, row.num_bytes(), 2);
-      }
-    }
-    while (first + 2 * kLanes <= c_.num_inner_columns) {
-      for (unsigned i = 0; i < 2; ++i, first += kLanes) join_block<true>(at, first);
-    }
-    for (; first < c_.num_inner_columns; first += kLanes) join_block<true>(at, first);
-    for (; first < c_.num_columns; first += kLanes) join_block<false>(at, first);
-    writer = at.writer;
-    return static_cast<std::uint64_t>(at.next - next);
+    join_pairs(at, first, c_.num_inner_columns);
+    return finish(at, first, next, writer);
   }
 
  private:
-  static constexpr bool kMayRequest = Writer::kPastCaches && sizeof(Word) == 4;
-
   /// Where putting a row together has come.
   struct State {
     StoredBytes row;
@@ -103,6 +88,44 @@ class Joiner {
     const std::uint8_t* next;  ///< escape's symbol
     __m512i row_shift;
   };
+
+  __attribute__((always_inline)) State begin(const StoredBytes& row, const std::uint8_t* next, std::uint8_t shift,
+                                             const Writer& writer) const {
+    return {row, writer, row.begin, row.begin + c_.fixed_bytes, next, byte_of(shift)};
+  }
+
+  /// Puts inner blocks together, two in a turn, as long as there are two before column `end`.
+  __attribute__((always_inline)) void join_pairs(State& at, std::uint64_t& first, std::uint64_t end) const {
+    while (first + 2 * kLanes <= end) {
+      for (unsigned i = 0; i < 2; ++i, first += kLanes) join_block<true>(at, first);
+    }
+  }
+
+  /// Puts what is left together.
+  __attribute__((always_inline)) std::uint64_t finish(State& at, std::uint64_t first, const std::uint8_t* next,
+                                                      Writer& writer) const {
+    for (; first < c_.num_inner_columns; first += kLanes) join_block<true>(at, first);
+    for (; first < c_.num_columns; first += kLanes) join_block<false>(at, first);
+    writer = at.writer;
+    return static_cast<std::uint64_t>(at.next - next);
+  }
+
+  /// `join` with requests for what is ahead. A function of its own: with a loop around its loop `join` takes a tenth
+  /// longer, since the compiler keeps less in registers.
+  __attribute__((noinline)) std::uint64_t join_in_parts(const StoredBytes& row, const std::uint8_t* next,
+                                                        std::uint8_t shift, Writer& writer) const {
+    State at = begin(row, next, shift, writer);
+    for (std::uint64_t first = 0;;) {
+      constexpr std::uint64_t kPartColumns = kPartBytes / sizeof(Word);
+      request_part_ahead_of(at.row.begin, at.row.num_bytes(), first, kPartColumns, c_.num_columns);
+      const std::uint64_t end = first + kPartColumns;
+      if (end >= c_.num_inner_columns) {
+        join_pairs(at, first, c_.num_inner_columns);
+        return finish(at, first, next, writer);
+      }
+      join_pairs(at, first, end);
+    }
+  }
 
   /// Puts up to 64 words together. An inner block has them all.
   template <bool kIsInner>
@@ -228,8 +251,8 @@ inline JoinRow<Word, Writer>* joining(const RowLayout& layout) {
 template <class Word, class Writer>
 class AnyJoiner {
  public:
-  AnyJoiner(const RowLayout& layout, bool is_turned, bool in_thirds)
-      : constants_(layout, is_turned, in_thirds),
+  AnyJoiner(const RowLayout& layout, bool is_turned, bool in_parts)
+      : constants_(layout, is_turned, in_parts),
         join_row_(is_turned ? joining<Word, Writer, true>(layout) : joining<Word, Writer, false>(layout)) {}
 
   std::uint64_t join(const StoredBytes& row, const std::uint8_t* next, std::uint8_t shift, Writer& writer) const {

@@ -20,16 +20,12 @@ __attribute__((noinline)) std::uint64_t decode_with(const RowLayout& layout, boo
     open[i].symbols = symbols[i][1];
   }
   const EscapeFinder<Tiers, kRows> finder(layout, Turn(is_turned ? layout.shape.symbol_at % 8 : 0));
-  const bool in_thirds = in_order && are_requested_in_thirds(layout);
-  const Joiner joiner(layout, is_turned, in_thirds);
+  const bool in_parts = in_order && layout.row_bytes >= kLeastInParts;
+  const Joiner joiner(layout, is_turned, in_parts);
   Writer writer(dst);
   std::uint64_t first = 0;
   while (first < num_rows) {
-    if (in_thirds) {
-      request_third_ahead_of(rows[first].data, rows[first].num_bytes, 0);
-    } else if (in_order) {
-      request_ahead_of(rows[first].data, rows[first].num_bytes);
-    }
+    if (in_order && !in_parts) request_ahead_of(rows[first].data, rows[first].num_bytes);
     const std::uint64_t wanted = num_rows - first < kGroup ? num_rows - first : kGroup;
     // The first row for which a step cannot be done ends the group.
     std::uint64_t num_open = 0;
