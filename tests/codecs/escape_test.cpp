@@ -451,7 +451,7 @@ TEST(EscapeKernels, RowsPastTheCachesBeginAnywhereAndNothingBesideThemIsWritten)
 TEST(EscapeKernels, ManyRowsComeBackUpToTheFirstMalformedOne) {
   constexpr std::uint64_t kNumRows = 24;
   for (const unsigned view_bytes : {1U, 2U, 4U, 8U}) {
-    for (const std::uint64_t num_columns : {64U, 130U, 1000U, 2048U, 2049U}) {
+    for (const std::uint64_t num_columns : {64U, 130U, 1000U, 2048U, 2049U, 4500U}) {
       const auto plans = plans_of_every_kind(view_bytes, num_columns);
       for (std::size_t kind = 0; kind < plans.size(); kind += 5) {
         const Plan& plan = plans[kind];
