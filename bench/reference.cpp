@@ -1,6 +1,7 @@
 #include "bench/reference.hpp"
 
 #include "core/checked.hpp"
+#include "cpu/copy.hpp"
 #include "cpu/parallel.hpp"
 
 #include <algorithm>
@@ -14,7 +15,9 @@ namespace {
 constexpr std::uint64_t kLineBytes = 64;
 
 /// Output of one task of a gather: as in the library, so that both start and end as often.
-constexpr std::uint64_t kTaskBytes = std::uint64_t{256} << 10;
+std::uint64_t task_bytes(std::uint64_t num_bytes) {
+  return num_bytes < cpu::kPastCachesBytes ? std::uint64_t{256} << 10 : std::uint64_t{2} << 20;
+}
 
 void gather_part(const Data& data, std::span<const std::int64_t> index, unsigned ahead, std::byte* out) {
   const std::uint64_t row_bytes = data.which.row_bytes();
@@ -41,7 +44,7 @@ void copy(Data& data, unsigned num_threads) {
 
 void raw_gather(Data& data, std::span<const std::int64_t> index, unsigned ahead, unsigned num_threads) {
   const std::uint64_t row_bytes = data.which.row_bytes();
-  const std::uint64_t per_task = std::max<std::uint64_t>(1, kTaskBytes / row_bytes);
+  const std::uint64_t per_task = std::max<std::uint64_t>(1, task_bytes(index.size() * row_bytes) / row_bytes);
   unwrap(cpu::parallel_for(ceil_div(index.size(), per_task), num_threads,
                            [&](std::uint64_t task, unsigned) -> Result<void> {
                              const std::uint64_t first = task * per_task;

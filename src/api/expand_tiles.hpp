@@ -161,11 +161,11 @@ Result<void> expand_gathered(const Decoder& decoder, std::uint64_t count, std::b
 template <class TileOf>
 Result<void> expand_tiles(const Decoder& decoder, std::uint64_t count, std::byte* dst, const TileOf& tile_of,
                           bool is_large) {
-  const auto expand = [&]<std::uint64_t kBatch>() {
-    return expand_in_batches<kBatch>(decoder, count, dst, tile_of, {.batch_rows = kBatch},
-                                     NoRequests(decoder.reader, tile_of), is_large);
-  };
-  return is_large ? expand.template operator()<kBatchTilesPastCaches>() : expand.template operator()<kBatchTiles>();
+  constexpr cpu::RequestPattern kPastCaches{.batch_rows = kBatchTilesPastCaches};
+  constexpr cpu::RequestPattern kInCaches{.batch_rows = kBatchTiles};
+  const NoRequests requests(decoder.reader, tile_of);
+  return is_large ? expand_in_batches<kPastCaches.batch_rows>(decoder, count, dst, tile_of, kPastCaches, requests, true)
+                  : expand_in_batches<kInCaches.batch_rows>(decoder, count, dst, tile_of, kInCaches, requests, false);
 }
 
 /// Expands bytes of the tensor tile by tile. Keeps the last tile that was needed in part: neighbours may need it, too.
