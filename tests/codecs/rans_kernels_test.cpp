@@ -164,9 +164,10 @@ TEST(RansKernels, SurviveAnyBytesAndAgreeOnThem) {
   }
 }
 
-/// Rows are expanded two at a time: raw ones, odd ones out, and malformed ones in either place among them.
-TEST(RansKernels, TwoRowsAtATimeAreExpandedAsEachAlone) {
-  constexpr std::uint64_t kNumRows = 7;
+/// Rows are expanded four, two and one at a time: a raw one, and malformed ones at every place among them.
+TEST(RansKernels, SeveralRowsAtATimeAreExpandedAsEachAlone) {
+  constexpr std::uint64_t kNumRows = 13;
+  constexpr std::uint64_t kRawRow = 5;
   for (const unsigned view_bytes : {1U, 2U, 4U, 8U}) {
     for (const Plan& plan : plans_of_every_kind(view_bytes, 500)) {
       const OwnedTensor tensor = rows_for(plan, kNumRows, 100, view_bytes);
@@ -176,7 +177,7 @@ TEST(RansKernels, TwoRowsAtATimeAreExpandedAsEachAlone) {
       for (std::uint64_t i = 0; i < kNumRows; ++i) {
         const auto begin = tensor.data.begin() + static_cast<std::ptrdiff_t>(i * plan.row_bytes);
         const Row raw(begin, begin + static_cast<std::ptrdiff_t>(plan.row_bytes));
-        stored.push_back(i == 2 ? raw : encoded(*portable, raw));
+        stored.push_back(i == kRawRow ? raw : encoded(*portable, raw));
         const std::uint64_t size = stored.back().size();
         stored.back().resize(size + RowCodec::kSlack);
         rows.push_back({stored.back().data(), size, size == plan.row_bytes});

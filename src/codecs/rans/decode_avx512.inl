@@ -3,8 +3,8 @@
 /// The states of a row, 16 in a vector, and the words that they take.
 class StreamReader {
  public:
-  /// The two vectors of one row wait for their symbols longer than it takes to begin with another's.
-  static constexpr bool kTakesTwo = true;
+  /// The two vectors of one row wait for their symbols longer than it takes to begin with those of three others.
+  static constexpr unsigned kRowsTogether = 4;
 
   StreamReader() = default;  ///< of no row
 
@@ -28,22 +28,16 @@ class StreamReader {
     return true;
   }
 
-  /// The same of a whole block of two rows, round by round.
-  static bool take_block_of_both(const RowLayout& layout, std::uint64_t first, StreamReader& one,
-                                 const std::uint8_t* tables, std::uint8_t* indices, StreamReader& other,
-                                 const std::uint8_t* other_tables, std::uint8_t* other_indices) {
-    constexpr __mmask32 kAll = ~std::uint32_t{0};
-    const auto from = [&](const std::uint8_t* of_row, std::uint64_t round) {
-      return of_row == nullptr ? nullptr : of_row + first + round * kStates;
-    };
-    const __m256i low = one.take_round(layout, from(tables, 0), kAll);
-    const __m256i other_low = other.take_round(layout, from(other_tables, 0), kAll);
-    if (one.next_ > one.end_ || other.next_ > other.end_) return false;
-    const __m256i high = one.take_round(layout, from(tables, 1), kAll);
-    const __m256i other_high = other.take_round(layout, from(other_tables, 1), kAll);
-    store_block(indices, low, high);
-    store_block(other_indices, other_low, other_high);
-    return one.next_ <= one.end_ && other.next_ <= other.end_;
+  /// The same of a whole block of several rows, round by round.
+  template <unsigned kRows, class Row>
+  static bool take_blocks(const RowLayout& layout, std::uint64_t first, Row* rows,
+                          std::uint8_t (*indices)[kBlockColumns]) {
+    __m256i low[kRows];
+    __m256i high[kRows];
+    if (!take_rounds<kRows>(layout, first, rows, low)) return false;
+    if (!take_rounds<kRows>(layout, first + kStates, rows, high)) return false;
+    for (unsigned i = 0; i < kRows; ++i) store_block(indices[i], low[i], high[i]);
+    return true;
   }
 
   /// Gives back what the states end with. False when they cannot be what encoding began with.
@@ -66,6 +60,20 @@ class StreamReader {
 
   static __mmask32 active_of(std::uint64_t count) {
     return count >= kStates ? ~std::uint32_t{0} : (std::uint32_t{1} << count) - 1;
+  }
+
+  template <unsigned kRows, class Row>
+  static __attribute__((always_inline)) bool take_rounds(const RowLayout& layout, std::uint64_t first, Row* rows,
+                                                         __m256i* indices) {
+    constexpr __mmask32 kAll = ~std::uint32_t{0};
+    bool suffices = true;
+#pragma GCC unroll 4
+    for (unsigned i = 0; i < kRows; ++i) {
+      const std::uint8_t* const tables = rows[i].tables == nullptr ? nullptr : rows[i].tables + first;
+      indices[i] = rows[i].reader.take_round(layout, tables, kAll);
+      suffices &= rows[i].reader.next_ <= rows[i].reader.end_;
+    }
+    return suffices;
   }
 
   /// A step of the active states; returns their indices. 64 bytes behind `next_` are read. The words are loaded before

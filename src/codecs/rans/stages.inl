@@ -116,7 +116,7 @@ inline std::uint64_t encode_stream(const RowLayout& layout, const std::uint8_t* 
 class PortableReader {
  public:
   /// One row's states are many chains already: with two rows at a time it takes longer (0.8 times the speed on bf16).
-  static constexpr bool kTakesTwo = false;
+  static constexpr unsigned kRowsTogether = 1;
 
   PortableReader() = default;  ///< of no row
   PortableReader(const std::byte* states, const std::byte* next, const std::byte* end) : next_(next), end_(end) {
@@ -144,14 +144,6 @@ class PortableReader {
       if (next_ > end_) return false;
     }
     return true;
-  }
-
-  /// The same of a whole block of two rows.
-  static bool take_block_of_both(const RowLayout& layout, std::uint64_t first, PortableReader& one,
-                                 const std::uint8_t* tables, std::uint8_t* indices, PortableReader& other,
-                                 const std::uint8_t* other_tables, std::uint8_t* other_indices) {
-    return one.take(layout, tables, first, kBlockColumns, indices) &&
-           other.take(layout, other_tables, first, kBlockColumns, other_indices);
   }
 
   /// Gives back what the states end with. False when they cannot be what encoding began with.
