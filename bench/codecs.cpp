@@ -19,7 +19,7 @@ class CodecSubject final : public Subject {
 
   [[nodiscard]] std::string name() const override { return std::string(stillbit::name(codec_)); }
 
-  /// Bulk work on packed tensors, as files are; gathers from slots, which are made for them.
+  /// Bulk work on packed tensors, as files are; gathers from slots, which are made for them and which `rans` has not.
   [[nodiscard]] std::vector<Operation> operations(const Case& which) override {
     std::vector<Operation> operations;
     const auto add = [&](const char* what, Packing packing, const std::function<std::uint64_t(Data&, unsigned)>& run) {
@@ -44,6 +44,7 @@ class CodecSubject final : public Subject {
         return std::uint64_t{data.raw.size()};
       });
     }
+    if (codec_ == Codec::kRans) return operations;
     add("gather", Packing::kSlotted, [this](Data& data, unsigned num_threads) {
       return gather(data, compressed_.at(Packing::kSlotted), data.next_index(), num_threads);
     });
@@ -108,7 +109,7 @@ class CodecSubject final : public Subject {
 
 std::vector<std::unique_ptr<Subject>> codecs() {
   std::vector<std::unique_ptr<Subject>> subjects;
-  for (const char* const name : {"ibp", "window", "escape", "sparse", "dictionary"}) {
+  for (const char* const name : {"ibp", "window", "escape", "sparse", "dictionary", "rans"}) {
     if (const auto codec = codec_from_name(name)) subjects.push_back(std::make_unique<CodecSubject>(*codec));
   }
   return subjects;
