@@ -98,13 +98,13 @@ inline std::uint64_t encode_stream(const RowLayout& layout, const std::uint8_t* 
       const std::size_t table = tables == nullptr ? 0 : tables[i];
       const CodedSymbol symbol = layout.coded[table * kMaxSymbols + indices[i]];
       std::uint32_t state = states[i - first];
-      // A word is due where the state would leave its 32 bits.
-      const bool is_due = std::uint64_t{state} >= std::uint64_t{symbol.frequency} << (32 - scale_bits);
-      num_bytes += is_due ? 2 : 0;
-      if constexpr (kWrites) {
-        if (is_due) store(end - num_bytes, static_cast<std::uint16_t>(state));
-      }
-      state = is_due ? state >> kWordBits : state;
+      // A word is due where the state would leave its 32 bits. Without a branch, which could not be foreseen: what is
+      // not due is written, and then written over.
+      const std::uint64_t least_due = std::uint64_t{symbol.frequency} << (32 - scale_bits);
+      const std::uint32_t is_due = state >= least_due ? 1 : 0;
+      if constexpr (kWrites) store(end - num_bytes - 2, static_cast<std::uint16_t>(state));
+      num_bytes += std::uint64_t{2} * is_due;
+      state >>= is_due * kWordBits;
       states[i - first] = retreat(state, symbol, scale_bits);
     }
     left = first;
@@ -136,10 +136,12 @@ class PortableReader {
         const Slot slot = layout.slots[table + (states_[i] & mask)];
         indices[begin + i] = static_cast<std::uint8_t>(index_of(slot));
         const std::uint32_t state = advance(states_[i], slot, scale_bits);
-        // Behind the end at most a round's words are read before that shows.
-        const bool is_low = state < kLowestState;
-        states_[i] = is_low ? state << kWordBits | load<std::uint16_t>(next_) : state;
-        next_ += is_low ? 2 : 0;
+        // Without a branch, which could not be foreseen. Behind the end at most a round's words are read before that
+        // shows.
+        const std::uint32_t word = load<std::uint16_t>(next_);
+        const std::uint32_t is_low = state < kLowestState ? 1 : 0;
+        states_[i] = state << (is_low * kWordBits) | (word & (0 - is_low));
+        next_ += std::size_t{2} * is_low;
       }
       if (next_ > end_) return false;
     }
