@@ -28,6 +28,9 @@ const Kernels kKernels[4] = {kKernelsFor<std::uint8_t>, kKernelsFor<std::uint16_
 }  // namespace portable
 
 #if defined(__x86_64__)
+namespace avx2 {
+extern const Kernels kKernels[4];
+}
 namespace avx512 {
 extern const Kernels kKernels[4];
 }
@@ -37,6 +40,7 @@ const Kernels& kernels(unsigned view_bytes, [[maybe_unused]] cpu::Isa isa) noexc
   const int i = std::countr_zero(view_bytes) & 3;
 #if defined(__x86_64__)
   if (isa == cpu::Isa::kAvx512) return avx512::kKernels[i];
+  if (isa == cpu::Isa::kAvx2) return avx2::kKernels[i];
 #endif
   return portable::kKernels[i];
 }

@@ -158,7 +158,7 @@ class PortableReader {
     return others == 0;
   }
 
- private:
+ protected:
   std::uint32_t states_[kStates];
   const std::byte* next_ = nullptr;
   const std::byte* end_ = nullptr;

@@ -76,22 +76,6 @@ struct MarkedWords {
   __m256i is_exception;
 };
 
-/// For each set of eight lanes of two bytes, which bytes bring words that follow each other to these lanes, in order,
-/// and zeros to the others.
-struct Expansions {
-  alignas(16) std::uint8_t from_byte[256][16] = {};
-
-  constexpr Expansions() {
-    constexpr unsigned kZero = 0x80;
-    for (unsigned lanes = 0; lanes < 256; ++lanes) {
-      unsigned next = 0;
-      for (unsigned i = 0; i < 16; ++i)
-        from_byte[lanes][i] = static_cast<std::uint8_t>((lanes >> (i / 2) & 1U) != 0 ? next++ : kZero);
-    }
-  }
-};
-constexpr Expansions kExpansions;
-
 /// For each set of eight lanes of four bytes, which word belongs to each of these.
 struct WideExpansions {
   alignas(32) std::uint32_t from_word[256][8] = {};

@@ -18,6 +18,8 @@ namespace {
 
 #include "fields/vectors_avx2.inl"
 
+#include "fields/expansions_avx2.inl"
+
 #include "codecs/window/layout.inl"
 
 #include "codecs/window/stages.inl"
