@@ -19,7 +19,8 @@ class CodecSubject final : public Subject {
 
   [[nodiscard]] std::string name() const override { return std::string(stillbit::name(codec_)); }
 
-  /// Bulk work on packed tensors, as files are; gathers from slots, which are made for them and which `rans` has not.
+  /// Bulk work on packed tensors, as files are; gathers from slots, which are made for them, but not of `rans`, which
+  /// is for files at rest.
   [[nodiscard]] std::vector<Operation> operations(const Case& which) override {
     std::vector<Operation> operations;
     const auto add = [&](const char* what, Packing packing, const std::function<std::uint64_t(Data&, unsigned)>& run) {
