@@ -14,7 +14,8 @@ namespace {
 
 constexpr std::uint64_t kLineBytes = 64;
 
-/// Output of one task of a gather: as in the library, so that both start and end as often.
+/// Output of one task of a gather: as in the library, so that both start and end as often (rows of less than 256 bytes
+/// excepted, whose tasks are always the smaller ones there).
 std::uint64_t task_bytes(std::uint64_t num_bytes) {
   return num_bytes < cpu::kPastCachesBytes ? std::uint64_t{256} << 10 : std::uint64_t{2} << 20;
 }

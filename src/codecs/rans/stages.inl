@@ -112,7 +112,7 @@ inline std::uint64_t encode_stream(const RowLayout& layout, const std::uint8_t* 
   return num_bytes;
 }
 
-/// The states of a row, and the words that they take.
+/// The states of a row and the words that they take; how these are taken, round by round, is a reader's.
 class RowStates {
  public:
   RowStates() = default;  ///< of no row
@@ -154,9 +154,11 @@ class RowStates {
   const std::byte* end_ = nullptr;
 };
 
+/// State by state.
 class PortableReader : public RowStates {
  public:
-  /// One row's states are many chains already: with two rows at a time it takes longer (0.8 times the speed on bf16).
+  /// One row's states are many chains already: with two rows at a time it took longer (0.8 times the speed on bf16,
+  /// when what a state takes was a branch).
   static constexpr unsigned kRowsTogether = 1;
 
   using RowStates::RowStates;
